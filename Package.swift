@@ -1,0 +1,83 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// The targets stand in the order in which data goes round the ring; each imports only those above it.
+// `Sources/README.md` says what lives in which.
+
+/// Kernels are compiled with optimisation in debug builds too: a test of a scalar loop at -O0 tests nothing useful
+/// and takes an hour.
+let kernelSettings: [CSetting] = [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=off"])]
+
+func berth(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies)
+}
+
+func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(name: name + "Tests", dependencies: [.byName(name: name)] + dependencies)
+}
+
+let package = Package(
+    name: "berth",
+    products: [
+        .library(name: "BerthClient", targets: ["BerthClient"]),
+        .executable(name: "berthd", targets: ["berthd"]),
+        .executable(name: "berth", targets: ["berth"]),
+        .executable(name: "berth-bench", targets: ["berth-bench"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),  // tests only: a second HTTP parser
+    ],
+    targets: [
+        .systemLibrary(name: "CUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
+        .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+        .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+        .target(name: "CKernels", cSettings: kernelSettings),
+
+        berth("BerthCore", [.product(name: "OrderedCollections", package: "swift-collections")]),
+        berth("BerthKernels", ["BerthCore", "CKernels"]),
+        berth("BerthMemory", ["BerthCore"]),
+        berth("BerthStore", ["BerthCore", "BerthKernels", "CSodium"]),
+        berth("BerthText", ["BerthCore", "CPCRE2"]),
+        berth("BerthModels", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore"]),
+        berth("BerthEngine", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels"]),
+        berth("BerthLoop", ["BerthCore", "CUV"]),
+        berth("BerthHTTP", ["BerthCore", .product(name: "HTTPTypes", package: "swift-http-types")]),
+        berth("BerthServer", [
+            "BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels", "BerthEngine", "BerthLoop", "BerthHTTP",
+            .product(name: "Logging", package: "swift-log"),
+            .product(name: "HTTPTypes", package: "swift-http-types"),
+        ]),
+        berth("BerthClient", ["BerthCore", "BerthHTTP", .product(name: "HTTPTypes", package: "swift-http-types")]),
+
+        .executableTarget(
+            name: "berthd",
+            dependencies: ["BerthServer", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+        .executableTarget(
+            name: "berth",
+            dependencies: ["BerthClient", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+        .executableTarget(
+            name: "berth-bench",
+            dependencies: [
+                "BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthModels", "BerthEngine", "BerthClient",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
+
+        tests(of: "BerthCore"),
+        tests(of: "BerthKernels", ["BerthCore", "CKernels"]),
+        tests(of: "BerthMemory", ["BerthCore"]),
+        tests(of: "BerthStore", ["BerthCore"]),
+        tests(of: "BerthText", ["BerthCore"]),
+        tests(of: "BerthModels", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText"]),
+        tests(of: "BerthEngine", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels"]),
+        tests(of: "BerthLoop", ["BerthCore"]),
+        tests(of: "BerthHTTP", ["BerthCore", .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio")]),
+        tests(of: "BerthServer", ["BerthCore", "BerthEngine", "BerthClient", "BerthHTTP"]),
+        tests(of: "BerthClient", ["BerthCore", "BerthHTTP"]),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .gnu17
+)

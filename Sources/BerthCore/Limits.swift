@@ -1,0 +1,55 @@
+// Every bound of a queue, a buffer or a loop that meets the outside world, by name.
+//
+// A number that limits something stands here and nowhere else, so that one page says what the daemon will take.
+
+/// Named bounds. Counts are counts, sizes are bytes, durations are nanoseconds.
+public enum Limits {
+    // MARK: documents
+    /// Nesting of arrays and objects in any JSON document.
+    public static let jsonDepth = 128
+    /// `config.json`, `generation_config.json`, `tokenizer_config.json`, `adapter_config.json`.
+    public static let configurationFileBytes = 4 << 20
+    /// `tokenizer.json`.
+    public static let tokenizerFileBytes = 128 << 20
+    /// The JSON header of one safetensors file.
+    public static let safetensorsHeaderBytes = 8 << 20
+    /// Dimensions of one tensor.
+    public static let tensorDimensions = 8
+
+    // MARK: adapters
+    public static let adapterNameBytes = 128
+    public static let adapterRank = 1024
+    public static let registeredAdapters = 100_000
+
+    // MARK: HTTP
+    public static let headerBytes = 16 << 10
+    public static let headerFields = 64
+    public static let bodyBytes = 4 << 20
+    public static let connections = 1024
+    /// Requests that one connection may have sent ahead of the one being answered.
+    public static let pipelinedRequests = 16
+    public static let headerNanoseconds: UInt64 = 5_000_000_000
+    public static let bodyNanoseconds: UInt64 = 30_000_000_000
+    public static let idleNanoseconds: UInt64 = 120_000_000_000
+    /// Event-stream bytes queued for one client: above the first the stream pauses, above the second it is cancelled.
+    public static let queuedStreamBytes = 1 << 20
+    public static let queuedStreamHardBytes = 4 << 20
+    /// How long a paused client may read nothing before its request is cancelled.
+    public static let stalledClientNanoseconds: UInt64 = 30_000_000_000
+
+    // MARK: requests
+    /// Requests that wait or run in the engine.
+    public static let queuedRequests = 4096
+    /// `n` of one request, and prompts in one request's array.
+    public static let choicesPerRequest = 128
+    public static let stopStrings = 16
+    public static let stopStringBytes = 1024
+    public static let logitBiasEntries = 1024
+    public static let topLogprobs = 20
+
+    // MARK: chat templates
+    /// Evaluation steps of one rendering; a template that needs more is refused.
+    public static let templateSteps = 2_000_000
+    public static let templateOutputBytes = 16 << 20
+    public static let templateDepth = 64
+}

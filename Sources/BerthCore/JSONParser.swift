@@ -1,6 +1,6 @@
 // Bytes to JSON values, strictly after RFC 8259: no comments, no trailing commas, no NaN, valid UTF-8 only.
 //
-// Where the standard leaves room: the last of several equal keys wins (as in Python), an unpaired surrogate escape
+// Where the standard leaves room: the last of several equal keys wins (as in Python) unless the caller refuses them, an unpaired surrogate escape
 // becomes U+FFFD (clients that cut UTF-16 strings send them), and nesting is bounded by `Limits.jsonDepth`.
 // One pass over the bytes, in time linear in their number.
 
@@ -15,16 +15,20 @@ public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
 }
 
 extension JSON {
+    /// What to do with an object that has a key twice.
+    public enum DuplicateKeys: Sendable { case lastWins, refused }
+
     /// Parses one whole document.
-    public init(parsing bytes: UnsafeBufferPointer<UInt8>) throws(JSONError) {
+    public init(parsing bytes: UnsafeBufferPointer<UInt8>, duplicateKeys: DuplicateKeys = .lastWins) throws(JSONError) {
         var parser = JSONParser(bytes: bytes)
+        parser.refusesDuplicates = duplicateKeys == .refused
         self = try parser.document()
     }
 
     /// Parses one whole document.
-    public init(parsing bytes: [UInt8]) throws(JSONError) {
+    public init(parsing bytes: [UInt8], duplicateKeys: DuplicateKeys = .lastWins) throws(JSONError) {
         let result: Result<JSON, JSONError> = bytes.withUnsafeBufferPointer { buffer in
-            Result { () throws(JSONError) in try JSON(parsing: buffer) }
+            Result { () throws(JSONError) in try JSON(parsing: buffer, duplicateKeys: duplicateKeys) }
         }
         self = try result.get()
     }
@@ -37,6 +41,7 @@ private struct JSONParser {
     let bytes: UnsafeBufferPointer<UInt8>
     var at = 0
     var depth = 0
+    var refusesDuplicates = false
 
     init(bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
 
@@ -103,6 +108,7 @@ private struct JSONParser {
             skipSpace()
             guard at < bytes.count, bytes[at] == UInt8(ascii: ":") else { throw error("expected ':'") }
             at += 1
+            if refusesDuplicates, members[key] != nil { throw error("the key '\(key)' a second time") }
             members[key] = try value()
             if try endOfElement(closing: UInt8(ascii: "}")) { return .object(members) }
         }

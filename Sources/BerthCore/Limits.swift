@@ -25,6 +25,10 @@ public enum Limits {
     public static let headerBytes = 16 << 10
     public static let headerFields = 64
     public static let bodyBytes = 4 << 20
+    /// The line before a chunk of a chunked body: its size and extensions.
+    public static let chunkLineBytes = 256
+    /// One server-sent event, as a client reads it.
+    public static let eventBytes = 16 << 20
     public static let connections = 1024
     /// Requests that one connection may have sent ahead of the one being answered.
     public static let pipelinedRequests = 16

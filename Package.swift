@@ -35,11 +35,12 @@ let package = Package(
         .systemLibrary(name: "CUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
         .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+        .systemLibrary(name: "CLinux"),
         .target(name: "CKernels", cSettings: kernelSettings),
 
         berth("BerthCore", [.product(name: "OrderedCollections", package: "swift-collections")]),
         berth("BerthKernels", ["BerthCore", "CKernels"]),
-        berth("BerthMemory", ["BerthCore"]),
+        berth("BerthMemory", ["BerthCore", "CLinux"]),
         berth("BerthStore", ["BerthCore", "BerthKernels", "CSodium"]),
         berth("BerthText", ["BerthCore", "CPCRE2"]),
         berth("BerthModels", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore"]),

@@ -21,6 +21,10 @@ public enum Limits {
     public static let adapterRank = 1024
     public static let registeredAdapters = 100_000
 
+    // MARK: memory
+    /// Kernel mappings that windows over scattered pages may take: half of what Linux gives a process by default (`vm.max_map_count`).
+    public static let poolMappings = 32_768
+
     // MARK: HTTP
     public static let headerBytes = 16 << 10
     public static let headerFields = 64

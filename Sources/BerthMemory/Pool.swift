@@ -1,0 +1,289 @@
+// The one pool: every page that KV blocks, adapters and experts live in.
+//
+// The life of a page: `reserve` takes it from the free set and gives it to a lease; somebody fills it (a disk reader through
+// a window, a step through `address(of:)`); `publish` says that it may be read; `release` ends the lease and frees it.
+// KV blocks are filled and read by the same thread in the same step, so their lease is published at once and grows with
+// `extend`. A page is in exactly one state at any time, and `checkInvariants` proves it.
+//
+// The pool knows nothing of values, recency or requests. When it has no room it says so, and the engine decides who leaves.
+//
+// Owned by the engine thread. Disk readers write through the addresses of pages that are reserved for them, and touch nothing else.
+
+import BerthCore
+import Glibc
+
+public final class Pool {
+    public let pageBytes: Int
+    public let pageCount: Int
+    private let arena: Arena
+    private var free: FreePages
+    private var slots: [Slot] = []
+    private var unusedSlots: [Int32] = []
+    /// The lease slot that owns a page, or -1. Redundant with the slots' page lists: the proof compares the two.
+    private var owners: [Int32]
+    private var states: [PageState]
+    private var touched: [Bool]
+    private var touchedCount = 0
+    private var leased = Array(repeating: 0, count: PageClass.allCases.count)
+    private var shares = Array(repeating: PoolShare(), count: PageClass.allCases.count)
+    private var mappings = 0
+
+    private struct Slot {
+        var pages: [PageIndex] = []
+        var use = PageClass.kv
+        var state = PageState.free
+        /// Nil until asked for. `runs` counts its kernel mappings: 0 where the pages are neighbours and the arena itself is the window.
+        var window: (base: UnsafeMutableRawPointer, bytes: Int, runs: Int)?
+        var isLive: Bool { state != .free }
+    }
+
+    /// A pool of as many pages as fit in `bytes`. `pageBytes` must be a multiple of the system's page size.
+    public init(bytes: Int, pageBytes: Int) throws(PoolError) {
+        let systemPage = sysconf(Int32(_SC_PAGESIZE))
+        guard pageBytes > 0, pageBytes % systemPage == 0 else {
+            throw PoolError(.invalidSize, "a page of \(pageBytes) bytes is no multiple of the system's \(systemPage)")
+        }
+        guard bytes >= pageBytes else {
+            throw PoolError(.invalidSize, "a pool of \(ByteSize(bytes: bytes)) holds no page of \(ByteSize(bytes: pageBytes))")
+        }
+        guard bytes / pageBytes <= Int(Int32.max) else { throw PoolError(.invalidSize, "a pool of \(bytes / pageBytes) pages has too many to number") }
+        self.pageBytes = pageBytes
+        pageCount = bytes / pageBytes
+        arena = try Arena(bytes: pageCount * pageBytes)
+        free = FreePages(pageCount: pageCount)
+        owners = Array(repeating: -1, count: pageCount)
+        states = Array(repeating: .free, count: pageCount)
+        touched = Array(repeating: false, count: pageCount)
+    }
+
+    deinit {
+        for slot in slots {
+            if let window = slot.window, window.runs > 0 { arena.unmapWindow(window.base, bytes: window.bytes) }
+        }
+    }
+
+    public var freePageCount: Int { free.count }
+
+    /// Pages of a class that are leased.
+    public func pageCount(of use: PageClass) -> Int { leased[use.rawValue] }
+
+    /// Bounds what a class may hold. Leases that exceed a new ceiling stay until they are released.
+    public func setShare(_ share: PoolShare, for use: PageClass) {
+        precondition(share.floorPages >= 0 && share.ceilingPages >= share.floorPages)
+        shares[use.rawValue] = share
+    }
+
+    /// How many pages a class could be given now, with respect to ceilings and to the floors of the others.
+    public func room(for use: PageClass) -> Int {
+        var room = free.count
+        for other in PageClass.allCases where other != use {
+            room -= max(0, shares[other.rawValue].floorPages - leased[other.rawValue])
+        }
+        return max(0, min(room, shares[use.rawValue].ceilingPages - leased[use.rawValue]))
+    }
+
+    // MARK: leases
+
+    /// Leases `count` pages in state reserved; nil, and nothing changed, where there is no room.
+    public func reserve(_ count: Int, for use: PageClass) -> Lease? {
+        precondition(count > 0)
+        guard count <= room(for: use) else { return nil }
+        let slot: Int
+        if let unused = unusedSlots.popLast() {
+            slot = Int(unused)
+        } else {
+            slot = slots.count
+            slots.append(Slot())
+        }
+        slots[slot].use = use
+        slots[slot].state = .reserved
+        take(count, into: slot)
+        return Lease(slot: slot)
+    }
+
+    /// Adds `count` pages to a lease, in the lease's state; false, and nothing changed, where there is no room. Ends no window: there must be none.
+    public func extend(_ lease: borrowing Lease, by count: Int) -> Bool {
+        let slot = live(lease)
+        precondition(slots[slot].window == nil, "a lease with a window does not grow")
+        guard count <= room(for: slots[slot].use) else { return false }
+        take(count, into: slot)
+        return true
+    }
+
+    /// The pages are filled and may be read.
+    public func publish(_ lease: borrowing Lease) {
+        let slot = live(lease)
+        precondition(slots[slot].state == .reserved, "a lease is published once")
+        slots[slot].state = .published
+        for page in slots[slot].pages { states[page.position] = .published }
+    }
+
+    /// Ends a lease and its window, and frees its pages. With `givingMemoryBack`, the machine gets their memory at once.
+    public func release(_ lease: consuming Lease, givingMemoryBack: Bool = false) {
+        let slot = live(lease)
+        _ = lease.dissolve()
+        if let window = slots[slot].window, window.runs > 0 {
+            arena.unmapWindow(window.base, bytes: window.bytes)
+            mappings -= window.runs
+        }
+        slots[slot].window = nil
+        leased[slots[slot].use.rawValue] -= slots[slot].pages.count
+        for page in slots[slot].pages {
+            owners[page.position] = -1
+            states[page.position] = .free
+            free.insert(page.position)
+        }
+        if givingMemoryBack { giveBack(slots[slot].pages) }
+        slots[slot].pages.removeAll(keepingCapacity: true)
+        slots[slot].state = .free
+        unusedSlots.append(Int32(slot))
+    }
+
+    /// Gives the memory of all free pages back to the machine. For a pool that has been idle.
+    public func giveFreeMemoryBack() {
+        giveBack((0..<pageCount).lazy.filter { self.touched[$0] && self.states[$0] == .free }.map(PageIndex.init))
+    }
+
+    // MARK: reaching pages
+
+    public func pages(of lease: borrowing Lease) -> [PageIndex] { slots[live(lease)].pages }
+
+    public func pageCount(of lease: borrowing Lease) -> Int { slots[live(lease)].pages.count }
+
+    public func state(of lease: borrowing Lease) -> PageState { slots[live(lease)].state }
+
+    /// Where a page's `pageBytes` bytes begin. Valid for ever; meaningful while the page is leased.
+    public func address(of page: PageIndex) -> UnsafeMutableRawPointer { arena.base + page.position * pageBytes }
+
+    /// The lease's pages as one contiguous range of addresses, in order; valid until the lease is released.
+    ///
+    /// Costs no mapping where the pages happen to be neighbours. Asked a second time, the same window is returned.
+    public func window(of lease: borrowing Lease) throws(PoolError) -> UnsafeMutableRawPointer {
+        let slot = live(lease)
+        if let window = slots[slot].window { return window.base }
+        let runs = runs(of: slots[slot].pages)
+        let bytes = slots[slot].pages.count * pageBytes
+        if runs.count == 1 {
+            slots[slot].window = (arena.base + runs[0].offset, bytes, 0)
+            return arena.base + runs[0].offset
+        }
+        guard mappings + runs.count <= Limits.poolMappings else {
+            throw PoolError(.mappingsExhausted, "windows take \(mappings) mappings already and \(runs.count) more exceed the limit of \(Limits.poolMappings)")
+        }
+        let base = try arena.mapWindow(runs)
+        slots[slot].window = (base, bytes, runs.count)
+        mappings += runs.count
+        return base
+    }
+
+    // MARK: accounts
+
+    public var snapshot: PoolSnapshot {
+        var snapshot = PoolSnapshot()
+        snapshot.pageBytes = pageBytes
+        snapshot.pageCount = pageCount
+        snapshot.free = free.count
+        snapshot.touched = touchedCount
+        snapshot.leases = slots.count - unusedSlots.count
+        snapshot.mappings = mappings
+        for slot in slots where slot.isLive {
+            let path: WritableKeyPath<PoolSnapshot, PoolSnapshot.Class> =
+                switch slot.use {
+                case .kv: \.kv
+                case .adapter: \.adapter
+                case .expert: \.expert
+                }
+            if slot.state == .reserved { snapshot[keyPath: path].reserved += slot.pages.count } else { snapshot[keyPath: path].published += slot.pages.count }
+        }
+        return snapshot
+    }
+
+    /// Proves that every page is in exactly one state and that all sums agree; traps where they do not. O(pages).
+    public func checkInvariants() {
+        var seen = Array(repeating: false, count: pageCount)
+        var byClass = Array(repeating: 0, count: PageClass.allCases.count)
+        var mapped = 0
+        var live = 0
+        for (index, slot) in slots.enumerated() {
+            guard slot.isLive else {
+                precondition(slot.pages.isEmpty && slot.window == nil, "lease slot \(index) is unused and holds pages or a window")
+                continue
+            }
+            live += 1
+            precondition(!slot.pages.isEmpty, "lease \(index) holds no pages")
+            byClass[slot.use.rawValue] += slot.pages.count
+            mapped += slot.window?.runs ?? 0
+            for page in slot.pages {
+                precondition(!seen[page.position], "page \(page) is leased twice")
+                seen[page.position] = true
+                precondition(owners[page.position] == index, "page \(page) of lease \(index) says that it belongs to \(owners[page.position])")
+                precondition(states[page.position] == slot.state, "page \(page) is \(states[page.position]), its lease \(slot.state)")
+                precondition(touched[page.position], "page \(page) is leased and not counted as touched")
+            }
+        }
+        var freePages = 0
+        var touchedPages = 0
+        for page in 0..<pageCount {
+            touchedPages += touched[page] ? 1 : 0
+            precondition(free.contains(page) == !seen[page], "page \(page) is leased and free, or neither")
+            guard !seen[page] else { continue }
+            freePages += 1
+            precondition(owners[page] == -1 && states[page] == .free, "page \(page) is free and owned")
+        }
+        precondition(freePages == free.count && freePages + byClass.reduce(0, +) == pageCount, "the states do not add up to the arena")
+        precondition(byClass == leased, "the classes' sums are \(byClass), accounted as \(leased)")
+        precondition(mapped == mappings, "windows take \(mapped) mappings, accounted as \(mappings)")
+        precondition(touchedPages == touchedCount)
+        precondition(live + unusedSlots.count == slots.count, "lease slots are lost")
+    }
+
+    // MARK: inside
+
+    private func live(_ lease: borrowing Lease) -> Int {
+        let slot = Int(lease.slot)
+        precondition(slot < slots.count && slots[slot].isLive, "a lease of another pool")
+        return slot
+    }
+
+    private func take(_ count: Int, into slot: Int) {
+        let state = slots[slot].state
+        leased[slots[slot].use.rawValue] += count
+        func own(_ page: Int) {
+            owners[page] = Int32(slot)
+            states[page] = state
+            if !touched[page] {
+                touched[page] = true
+                touchedCount += 1
+            }
+            slots[slot].pages.append(PageIndex(page))
+        }
+        // KV blocks come from the top and one by one: their kernels go through tables. See FreePages.
+        if slots[slot].use == .kv {
+            for _ in 0..<count { own(free.takeHighest()) }
+        } else {
+            for page in free.takeLowest(count) { own(page) }
+        }
+    }
+
+    private func giveBack(_ pages: some Sequence<PageIndex>) {
+        for run in runs(of: pages.filter { touched[$0.position] }) { arena.giveBack(offset: run.offset, length: run.length) }
+        for page in pages where touched[page.position] {
+            touched[page.position] = false
+            touchedCount -= 1
+        }
+    }
+
+    /// Neighbouring pages in the given order, merged, as byte ranges of the arena.
+    private func runs(of pages: [PageIndex]) -> [(offset: Int, length: Int)] {
+        var runs: [(offset: Int, length: Int)] = []
+        for page in pages {
+            let offset = page.position * pageBytes
+            if let last = runs.last, last.offset + last.length == offset {
+                runs[runs.count - 1].length += pageBytes
+            } else {
+                runs.append((offset, pageBytes))
+            }
+        }
+        return runs
+    }
+}

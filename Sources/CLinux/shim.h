@@ -1,0 +1,19 @@
+// Linux calls that glibc declares only under _GNU_SOURCE, and which Swift's Glibc module therefore does not have.
+//
+// Declared here rather than included: the Glibc module's headers are already compiled without that macro.
+
+#pragma once
+
+#include <sys/types.h>
+
+/// An anonymous file in memory; see memfd_create(2).
+int memfd_create(const char *name, unsigned int flags);
+
+/// Changes the allocated extent of a file; see fallocate(2).
+int fallocate(int fd, int mode, off_t offset, off_t length);
+
+enum {
+    BERTH_MFD_CLOEXEC = 0x1,
+    BERTH_FALLOC_KEEP_SIZE = 0x1,
+    BERTH_FALLOC_PUNCH_HOLE = 0x2,
+};

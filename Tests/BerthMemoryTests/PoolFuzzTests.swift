@@ -1,0 +1,115 @@
+// Random operations on a pool and on a model of it that is too simple to be wrong, compared after each.
+
+import BerthCore
+import BerthMemory
+import Testing
+
+/// Leases in a row: an array cannot hold values that cannot be copied.
+struct Leases {
+    final class Box {
+        var lease: Lease?
+        init(_ lease: consuming Lease) { self.lease = consume lease }
+    }
+    private var boxes: [Box]
+
+    init(_ boxes: [Box] = []) { self.boxes = boxes }
+
+    static func one(_ pool: Pool, _ use: PageClass, count: Int = 1) -> Box? {
+        guard let lease = pool.reserve(count, for: use) else { return nil }
+        return Box(lease)
+    }
+
+    func take(_ index: Int) -> Lease { boxes[index].lease.take()! }
+}
+
+@Suite struct PoolFuzzTests {
+    struct Entry {
+        var box: Leases.Box
+        var use: PageClass
+        var count: Int
+        var isPublished = false
+        var hasWindow = false
+        /// Written to the first word of each page.
+        var stamp: UInt64
+    }
+
+    @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8] as [UInt64])
+    func agreesWithASimpleModel(seed: UInt64) throws {
+        var random = RandomSource(seed: seed)
+        let pageCount = Int.random(in: 1...150, using: &random)
+        let pool = try Pool(bytes: pageCount * 4096 + 17, pageBytes: 4096)
+        var entries: [Entry] = []
+        var stamp: UInt64 = 0
+
+        func write(_ entry: Entry) {
+            for (index, page) in pool.pages(of: entry.box.lease!).enumerated() {
+                pool.address(of: page).storeBytes(of: entry.stamp &+ UInt64(index), as: UInt64.self)
+            }
+        }
+        func check(_ entry: Entry) throws {
+            let pages = pool.pages(of: entry.box.lease!)
+            #expect(pages.count == entry.count, "seed \(seed)")
+            #expect(pool.state(of: entry.box.lease!) == (entry.isPublished ? .published : .reserved), "seed \(seed)")
+            for (index, page) in pages.enumerated() {
+                #expect(pool.address(of: page).load(as: UInt64.self) == entry.stamp &+ UInt64(index), "seed \(seed)")
+            }
+            guard entry.hasWindow else { return }
+            let window = try pool.window(of: entry.box.lease!)
+            for index in pages.indices { #expect((window + index * 4096).load(as: UInt64.self) == entry.stamp &+ UInt64(index), "seed \(seed)") }
+        }
+
+        for _ in 0..<300 {
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0...3:
+                let count = Int.random(in: 1...max(1, pageCount / 4), using: &random)
+                let use = PageClass.allCases.randomElement(using: &random)!
+                let fits = count <= pageCount - entries.reduce(0) { $0 + $1.count }
+                let box = Leases.one(pool, use, count: count)
+                #expect((box != nil) == fits, "seed \(seed)")
+                guard let box else { break }
+                stamp += 1000
+                entries.append(Entry(box: box, use: use, count: count, stamp: stamp))
+                write(entries.last!)
+            case 4 where !entries.isEmpty:
+                let index = entries.indices.randomElement(using: &random)!
+                if !entries[index].isPublished {
+                    pool.publish(entries[index].box.lease!)
+                    entries[index].isPublished = true
+                }
+            case 5 where !entries.isEmpty:
+                let index = entries.indices.randomElement(using: &random)!
+                guard !entries[index].hasWindow else { break }
+                let fits = entries.reduce(0) { $0 + $1.count } < pageCount
+                #expect(pool.extend(entries[index].box.lease!, by: 1) == fits, "seed \(seed)")
+                if fits {
+                    entries[index].count += 1
+                    write(entries[index])
+                }
+            case 6 where !entries.isEmpty:
+                let index = entries.indices.randomElement(using: &random)!
+                _ = try pool.window(of: entries[index].box.lease!)
+                entries[index].hasWindow = true
+            case 7 where !entries.isEmpty, 8 where !entries.isEmpty:
+                let entry = entries.remove(at: entries.indices.randomElement(using: &random)!)
+                pool.release(entry.box.lease.take()!, givingMemoryBack: Bool.random(using: &random))
+            case 9:
+                pool.giveFreeMemoryBack()
+            default: break
+            }
+            pool.checkInvariants()
+            let snapshot = pool.snapshot
+            let used = entries.reduce(0) { $0 + $1.count }
+            #expect(snapshot.free == pageCount - used && snapshot.leases == entries.count, "seed \(seed)")
+            for use in PageClass.allCases {
+                #expect(pool.pageCount(of: use) == entries.filter { $0.use == use }.reduce(0) { $0 + $1.count }, "seed \(seed)")
+            }
+            if let entry = entries.randomElement(using: &random) { try check(entry) }
+        }
+        for entry in entries {
+            try check(entry)
+            pool.release(entry.box.lease.take()!)
+        }
+        pool.checkInvariants()
+        #expect(pool.freePageCount == pageCount && pool.snapshot.mappings == 0, "seed \(seed)")
+    }
+}

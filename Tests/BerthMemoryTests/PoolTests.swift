@@ -1,0 +1,116 @@
+// The pool by example: what each operation promises.
+
+import BerthCore
+import BerthMemory
+import Testing
+
+extension Pool {
+    /// `#require` cannot take a value that cannot be copied.
+    func lease(_ count: Int, for use: PageClass) -> Lease {
+        guard let lease = reserve(count, for: use) else { preconditionFailure("no room for \(count) pages") }
+        return lease
+    }
+}
+
+@Suite struct PoolTests {
+    static let page = 4096
+
+    @Test func refusesSizesThatMakeNoPool() {
+        #expect(throws: PoolError.self) { _ = try Pool(bytes: 1 << 20, pageBytes: 1000) }
+        #expect(throws: PoolError.self) { _ = try Pool(bytes: 1 << 20, pageBytes: 0) }
+        let error = #expect(throws: PoolError.self) { _ = try Pool(bytes: 4095, pageBytes: 4096) }
+        #expect(error?.code == .invalidSize)
+    }
+
+    @Test func aLeaseGoesThroughItsStates() throws {
+        let pool = try Pool(bytes: 10 * Self.page, pageBytes: Self.page)
+        let lease = pool.lease(3, for: .adapter)
+        #expect(pool.freePageCount == 7)
+        #expect(pool.state(of: lease) == .reserved)
+        #expect(pool.snapshot.adapter.reserved == 3)
+        pool.publish(lease)
+        #expect(pool.state(of: lease) == .published)
+        #expect(pool.snapshot.adapter.published == 3)
+        pool.checkInvariants()
+        pool.release(lease)
+        #expect(pool.freePageCount == 10)
+        #expect(pool.snapshot.leases == 0)
+        pool.checkInvariants()
+    }
+
+    @Test func aLeaseThatDoesNotFitChangesNothing() throws {
+        let pool = try Pool(bytes: 4 * Self.page, pageBytes: Self.page)
+        let first = pool.lease(3, for: .kv)
+        #expect(Leases.one(pool, .kv, count: 2) == nil)
+        let extended = (pool.extend(first, by: 2), pool.extend(first, by: 1))
+        #expect(extended == (false, true))
+        #expect(pool.freePageCount == 0)
+        pool.checkInvariants()
+        pool.release(first)
+    }
+
+    @Test func aWindowShowsScatteredPagesInOrder() throws {
+        let pool = try Pool(bytes: 8 * Self.page, pageBytes: Self.page)
+        // Every second page stays leased, so that no two free pages are neighbours.
+        let leases = try Leases((0..<8).map { _ in try #require(Leases.one(pool, .adapter)) })
+        for index in stride(from: 0, to: 8, by: 2) { pool.release(leases.take(index)) }
+        let lease = pool.lease(4, for: .adapter)
+        let pages = pool.pages(of: lease)
+        for (index, page) in pages.enumerated() { pool.address(of: page).storeBytes(of: UInt64(index + 100), as: UInt64.self) }
+        let window = try pool.window(of: lease)
+        #expect(try pool.window(of: lease) == window)
+        #expect(pool.snapshot.mappings == 4)
+        for index in 0..<4 { #expect((window + index * Self.page).load(as: UInt64.self) == UInt64(index + 100)) }
+        // And the other way: what a reader writes through the window stands in the pages.
+        (window + 3 * Self.page + 8).storeBytes(of: 77, as: UInt64.self)
+        #expect((pool.address(of: pages[3]) + 8).load(as: UInt64.self) == 77)
+        pool.checkInvariants()
+        pool.release(lease)
+        #expect(pool.snapshot.mappings == 0)
+        for index in stride(from: 1, to: 8, by: 2) { pool.release(leases.take(index)) }
+    }
+
+    @Test func neighboursNeedNoMapping() throws {
+        let pool = try Pool(bytes: 200 * Self.page, pageBytes: Self.page)
+        let small = pool.lease(70, for: .adapter)
+        let lease = pool.lease(130, for: .expert)
+        #expect(try pool.window(of: lease) == pool.address(of: pool.pages(of: lease)[0]))
+        #expect(pool.snapshot.mappings == 0)
+        pool.release(small)
+        pool.release(lease)
+    }
+
+    @Test func memoryGivenBackReadsAsZerosAndIsNoLongerTouched() throws {
+        let pool = try Pool(bytes: 4 * Self.page, pageBytes: Self.page)
+        let lease = pool.lease(4, for: .adapter)
+        let base = try pool.window(of: lease)
+        for index in 0..<4 { (base + index * Self.page).storeBytes(of: 1, as: UInt64.self) }
+        #expect(pool.snapshot.touched == 4)
+        pool.release(lease, givingMemoryBack: true)
+        #expect(pool.snapshot.touched == 0)
+        let again = pool.lease(4, for: .adapter)
+        let anew = try pool.window(of: again)
+        for index in 0..<4 { #expect((anew + index * Self.page).load(as: UInt64.self) == 0) }
+        pool.release(again)
+        #expect(pool.snapshot.touched == 4)
+        pool.giveFreeMemoryBack()
+        #expect(pool.snapshot.touched == 0)
+        pool.checkInvariants()
+    }
+
+    @Test func floorsAndCeilingsBoundTheClasses() throws {
+        let pool = try Pool(bytes: 10 * Self.page, pageBytes: Self.page)
+        pool.setShare(PoolShare(floorPages: 4), for: .kv)
+        pool.setShare(PoolShare(ceilingPages: 5), for: .adapter)
+        #expect(pool.room(for: .adapter) == 5)
+        #expect(pool.room(for: .expert) == 6)
+        let adapter = pool.lease(5, for: .adapter)
+        #expect(pool.room(for: .adapter) == 0)
+        #expect(pool.room(for: .expert) == 1)
+        let kv = pool.lease(5, for: .kv)
+        #expect(pool.freePageCount == 0)
+        pool.checkInvariants()
+        pool.release(kv)
+        pool.release(adapter)
+    }
+}

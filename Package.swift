@@ -41,7 +41,7 @@ let package = Package(
         berth("BerthCore", [.product(name: "OrderedCollections", package: "swift-collections")]),
         berth("BerthKernels", ["BerthCore", "CKernels"]),
         berth("BerthMemory", ["BerthCore", "CLinux"]),
-        berth("BerthStore", ["BerthCore", "BerthKernels", "CSodium"]),
+        berth("BerthStore", ["BerthCore", "BerthKernels", "CSodium", "CPCRE2"]),
         berth("BerthText", ["BerthCore", "CPCRE2"]),
         berth("BerthModels", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore"]),
         berth("BerthEngine", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels"]),

@@ -15,10 +15,17 @@ public enum Limits {
     public static let safetensorsHeaderBytes = 8 << 20
     /// Dimensions of one tensor.
     public static let tensorDimensions = 8
+    /// `model.safetensors.index.json`.
+    public static let checkpointIndexBytes = 64 << 20
+    public static let checkpointShards = 4096
 
     // MARK: adapters
     public static let adapterNameBytes = 128
     public static let adapterRank = 1024
+    /// Keys of `rank_pattern` or `alpha_pattern`, their length, and the steps that matching one of them may take.
+    public static let adapterPatterns = 65_536
+    public static let adapterPatternBytes = 1024
+    public static let adapterPatternSteps = 100_000
     public static let registeredAdapters = 100_000
 
     // MARK: memory

@@ -103,3 +103,18 @@ final class ReadableFile: Sendable {
         return json
     }
 }
+
+/// The names of the folders in `directory`, sorted; hidden ones left out.
+func subfolders(of directory: String) throws(StoreError) -> [String] {
+    guard let stream = opendir(directory) else { throw .system(.unreadable, "cannot open \(fileName(directory))", path: directory) }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+            pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        var status = stat()
+        if !name.hasPrefix("."), stat("\(directory)/\(name)", &status) == 0, status.st_mode & S_IFMT == S_IFDIR { names.append(name) }
+    }
+    return names.sorted()
+}

@@ -24,6 +24,8 @@ public struct SafetensorsHeader: Sendable {
     /// In the order of their bytes.
     public let entries: [Entry]
     public let metadata: [String: String]
+    /// Of the JSON as it stands in the file.
+    public let digest: Digest
 
     /// Bytes before the JSON.
     static let prefixBytes = 8
@@ -76,6 +78,9 @@ public struct SafetensorsHeader: Sendable {
         try Self.checkCover(entries, dataStart: dataStart, fileBytes: fileBytes)
         self.entries = entries
         self.metadata = metadata
+        var builder = DigestBuilder()
+        builder.update(json)
+        digest = builder.finish()
     }
 
     private static func entry(name: String, _ value: JSON, dataStart: Int, fileBytes: Int) throws(StoreError) -> Entry {

@@ -1,0 +1,124 @@
+// Numbers between the types of files and of memory.
+//
+// Only what loading adapters needs: a strided matrix read as f32, f16 or bf16 and written densely as f32 or bf16, with
+// a check that every number is finite on both sides. Work is on bit patterns, so that nothing is quieted or flushed.
+
+import BerthCore
+import Glibc
+
+/// Bits of an f32 with the value of an f16. Infinities and NaNs keep an exponent of all ones.
+@inline(__always) func widen(half bits: UInt16) -> UInt32 {
+    let sign = UInt32(bits & 0x8000) << 16
+    let magnitude = UInt32(bits & 0x7FFF)
+    if magnitude >= 0x7C00 { return sign | 0x7F80_0000 | (magnitude & 0x3FF) << 13 }
+    if magnitude >= 0x0400 { return sign | (magnitude << 13) + (112 << 23) }
+    // Subnormal or zero: magnitude · 2⁻²⁴, exact in f32.
+    return sign | (Float(magnitude) * 0x1p-24).bitPattern
+}
+
+/// An f32 rounded to bf16, to nearest, ties to even. NaN is not handled: callers have checked.
+@inline(__always) func roundToBF16(_ bits: UInt32) -> UInt16 {
+    UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) >> 16)
+}
+
+private let exponent: UInt32 = 0x7F80_0000
+
+/// Writes the matrix densely, row by row, as f32 or bf16. `tensor` is aligned to the element. False where a number is not
+/// finite before or after.
+func copyMatrix(_ factor: AdapterFactor, from tensor: UnsafeRawPointer, to destination: UnsafeMutableRawPointer, as type: ElementType) -> Bool {
+    switch factor.type {
+    case .f32: copy(factor, tensor.assumingMemoryBound(to: UInt32.self), to: destination, as: type) { $0 }
+    case .bf16: copy(factor, tensor.assumingMemoryBound(to: UInt16.self), to: destination, as: type) { UInt32($0) << 16 }
+    case .f16: copy(factor, tensor.assumingMemoryBound(to: UInt16.self), to: destination, as: type) { widen(half: $0) }
+    }
+}
+
+@inline(__always) private func copy<Element>(
+    _ factor: AdapterFactor, _ tensor: UnsafePointer<Element>, to destination: UnsafeMutableRawPointer, as type: ElementType,
+    _ widen: (Element) -> UInt32
+) -> Bool {
+    if type == .f32 {
+        return copy(factor, tensor, to: destination.assumingMemoryBound(to: UInt32.self)) { element in
+            let bits = widen(element)
+            return (bits, bits & exponent == exponent)
+        }
+    }
+    return copy(factor, tensor, to: destination.assumingMemoryBound(to: UInt16.self)) { element in
+        let bits = widen(element)
+        // A NaN may round to anything, so it is looked for before; an overflow shows after.
+        let rounded = roundToBF16(bits)
+        return (rounded, bits & exponent == exponent || UInt32(rounded) << 16 & exponent == exponent)
+    }
+}
+
+/// Columns in blocks, so that a transposed walk stays within the nearest cache.
+@inline(__always) private func copy<Source, Target>(
+    _ factor: AdapterFactor, _ tensor: UnsafePointer<Source>, to target: UnsafeMutablePointer<Target>, _ convert: (Source) -> (Target, bad: Bool)
+) -> Bool {
+    let source = tensor + factor.offset
+    let block = 512
+    var isBad = false
+    var first = 0
+    while first < factor.columns {
+        let count = min(block, factor.columns - first)
+        for row in 0..<factor.rows {
+            let line = source + row * factor.rowStride + first * factor.columnStride
+            let output = target + row * factor.columns + first
+            if factor.columnStride == 1 {
+                for column in 0..<count {
+                    let (value, bad) = convert(line[column])
+                    output[column] = value
+                    isBad = isBad || bad
+                }
+            } else {
+                let stride = factor.columnStride
+                for column in 0..<count {
+                    let (value, bad) = convert(line[column * stride])
+                    output[column] = value
+                    isBad = isBad || bad
+                }
+            }
+        }
+        first += count
+    }
+    return !isBad
+}
+
+/// Whether every number is finite. `bytes` is aligned to the element.
+func isFinite(_ bytes: UnsafeRawBufferPointer, type: ElementType) -> Bool {
+    var isBad = false
+    if type == .f32 {
+        for bits in bytes.assumingMemoryBound(to: UInt32.self) { isBad = isBad || bits & exponent == exponent }
+    } else {
+        let mask: UInt16 = type == .f16 ? 0x7C00 : 0x7F80
+        for bits in bytes.assumingMemoryBound(to: UInt16.self) { isBad = isBad || bits & mask == mask }
+    }
+    return !isBad
+}
+
+/// Whether `copy` holds the numbers of `base`, as far as its own type can. Both dense, of equally many elements.
+func isCopy(_ copy: UnsafeRawBufferPointer, _ copyType: ElementType, of base: UnsafeRawBufferPointer, _ baseType: ElementType) -> Bool {
+    if copyType == baseType { return copy.elementsEqualBytes(base) }
+    func bits(_ bytes: UnsafeRawBufferPointer, _ type: ElementType, _ index: Int) -> UInt32 {
+        switch type {
+        case .f32: bytes.loadUnaligned(fromByteOffset: index * 4, as: UInt32.self)
+        case .bf16: UInt32(bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)) << 16
+        case .f16: widen(half: bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self))
+        }
+    }
+    return (0..<copy.count / copyType.bytes).allSatisfy { index in
+        let ours = bits(base, baseType, index), theirs = bits(copy, copyType, index)
+        if ours == theirs { return true }
+        switch copyType {
+        case .f32: return false
+        case .bf16: return UInt32(roundToBF16(ours)) << 16 == theirs
+        case .f16: return widen(half: Float16(Float(bitPattern: ours)).bitPattern) == theirs
+        }
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    fileprivate func elementsEqualBytes(_ other: UnsafeRawBufferPointer) -> Bool {
+        count == other.count && (count == 0 || memcmp(baseAddress!, other.baseAddress!, count) == 0)
+    }
+}

@@ -18,7 +18,8 @@ public struct ByteSize: Sendable, Hashable, Comparable, CustomStringConvertible 
             shift = power
             digits.removeLast()
         }
-        guard let first = digits.first, first.isNumber, let value = Double(digits), value.isFinite else { return nil }
+        guard let first = digits.utf8.first, first != UInt8(ascii: "."), digits.utf8.allSatisfy({ "0123456789.".utf8.contains($0) }) else { return nil }
+        guard let value = Double(digits), value.isFinite else { return nil }
         guard let bytes = Int(exactly: (value * Double(1 << shift)).rounded()) else { return nil }
         self.bytes = bytes
     }

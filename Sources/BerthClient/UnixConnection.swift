@@ -38,26 +38,31 @@ final class UnixConnection: Sendable {
     func read() async throws(BerthClientError) -> [UInt8] {
         while true {
             var count = 0
+            var code: Int32 = 0
             let bytes = [UInt8](unsafeUninitializedCapacity: 64 << 10) { buffer, initialized in
                 count = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+                code = errno
                 initialized = max(0, count)
             }
             if count >= 0 { return bytes }
-            try await wait(for: .reading)
+            try await wait(for: .reading, after: code)
         }
     }
 
     func write(_ bytes: [UInt8]) async throws(BerthClientError) {
         var sent = 0
         while sent < bytes.count {
-            let count = bytes.withUnsafeBytes { send(descriptor, $0.baseAddress! + sent, $0.count - sent, Int32(MSG_NOSIGNAL.rawValue)) }
-            if count >= 0 { sent += count } else { try await wait(for: .writing) }
+            let (count, code) = bytes.withUnsafeBytes { buffer in
+                let count = send(descriptor, buffer.baseAddress! + sent, buffer.count - sent, Int32(MSG_NOSIGNAL.rawValue))
+                return (count, errno)
+            }
+            if count >= 0 { sent += count } else { try await wait(for: .writing, after: code) }
         }
     }
 
     /// Waits after a call that failed with a passing error; throws for a lasting one.
-    private func wait(for interest: Poller.Interest) async throws(BerthClientError) {
-        switch errno {
+    private func wait(for interest: Poller.Interest, after error: Int32) async throws(BerthClientError) {
+        switch error {
         case EINTR: return
         case EAGAIN: do { try await Poller.shared.wait(for: interest, of: descriptor) } catch { throw .cancelled }
         case let code: throw .connectionLost(Self.text(of: code))

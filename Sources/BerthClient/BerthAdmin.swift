@@ -1,0 +1,46 @@
+// The administrator's side: adapters come and go while requests run.
+
+import BerthCore
+
+/// Talks to a Berth daemon over its admin socket. A value without state; safe to share.
+public struct BerthAdmin: Sendable {
+    /// Path of the admin socket.
+    public let socketPath: String
+
+    public init(socketPath: String = BerthAdmin.defaultSocketPath) { self.socketPath = socketPath }
+
+    /// `$BERTH_ADMIN_SOCKET`, else in `$XDG_RUNTIME_DIR/berth` if that socket exists, else `/run/berth/admin.sock`.
+    public static var defaultSocketPath: String { BerthClient.path(of: "admin.sock", variable: "BERTH_ADMIN_SOCKET") }
+
+    /// Registers the adapter in the directory `path` (as the daemon sees it) under `name`, replacing one of that name. Requests that run on the
+    /// old one finish on it. Returns the receipt: modules matched, ranks, bytes, digest.
+    @discardableResult
+    public func loadAdapter(_ name: String, path: String, pinned: Bool = false) async throws(BerthClientError) -> JSON {
+        try await post("/v1/load_lora_adapter", ["lora_name": .string(name), "lora_path": .string(path), "pinned": .bool(pinned)])
+    }
+
+    /// Takes the adapter away; its memory is free when the last request on it ends.
+    public func unloadAdapter(_ name: String) async throws(BerthClientError) {
+        _ = try await post("/v1/unload_lora_adapter", ["lora_name": .string(name)])
+    }
+
+    /// Keeps the adapter in memory, or lets it go again.
+    public func pinAdapter(_ name: String, pinned: Bool = true) async throws(BerthClientError) {
+        _ = try await post("/adapters/\(name)/pin", ["pinned": .bool(pinned)])
+    }
+
+    /// Every registered adapter: state, bytes, digest, modules, uses.
+    public func adapters() async throws(BerthClientError) -> JSON { try await get("/adapters") }
+
+    /// Pages of the pool by state and class.
+    public func pool() async throws(BerthClientError) -> JSON { try await get("/pool") }
+
+    /// The requests that wait or run.
+    public func requests() async throws(BerthClientError) -> JSON { try await get("/requests") }
+
+    private func get(_ path: String) async throws(BerthClientError) -> JSON { try await Exchange.json(socketPath, .get, path) }
+
+    private func post(_ path: String, _ body: JSON) async throws(BerthClientError) -> JSON {
+        try await Exchange.json(socketPath, .post, path, body: body)
+    }
+}

@@ -1,0 +1,31 @@
+// The command line tool. It knows the daemon through `BerthClient` alone, so whatever it does any program can do.
+
+import ArgumentParser
+import BerthClient
+
+@main
+struct Berth: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "berth",
+        abstract: "Talk to a Berth daemon: run models, look at its state, load adapters.",
+        subcommands: [Run.self, Models.self, Status.self, Adapter.self])
+}
+
+/// Where the daemon listens; shared by all commands.
+struct SocketOptions: ParsableArguments {
+    @Option(help: "The daemon's inference socket.")
+    var socket: String = BerthClient.defaultSocketPath
+
+    @Option(help: "An API key, if the daemon asks for one.")
+    var key: String?
+
+    var client: BerthClient { BerthClient(socketPath: socket, apiKey: key) }
+}
+
+/// Where the administrator's socket is.
+struct AdminOptions: ParsableArguments {
+    @Option(help: "The daemon's admin socket.")
+    var adminSocket: String = BerthAdmin.defaultSocketPath
+
+    var admin: BerthAdmin { BerthAdmin(socketPath: adminSocket) }
+}

@@ -1,0 +1,48 @@
+// `berth models` and `berth status`: what there is, and how the daemon is doing.
+
+import ArgumentParser
+import BerthClient
+import BerthCore
+import Glibc
+
+struct Models: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List the base model and its adapters.")
+
+    @OptionGroup var connection: SocketOptions
+
+    func run() async throws {
+        let models = try await connection.client.models()
+        printTable(["NAME", "PARENT", "CONTEXT"], models.map { [$0.name, $0.parent ?? "-", $0.contextLength.map(String.init) ?? "-"] })
+    }
+}
+
+struct Status: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Say whether the daemon answers, and what is in its memory.",
+        discussion: "Memory, adapters and requests are shown where the admin socket may be opened.")
+
+    @OptionGroup var connection: SocketOptions
+    @OptionGroup var administration: AdminOptions
+
+    func run() async throws {
+        let client = connection.client
+        let isReady = try await client.isReady()
+        print("berthd \(try await client.version()) at \(client.socketPath): \(isReady ? "ready" : "not ready")")
+        guard access(administration.adminSocket, R_OK | W_OK) == 0 else { return }
+        let admin = administration.admin
+        try await printPool(admin.pool())
+        try await printRequests(admin.requests())
+        try await printAdapters(admin.adapters())
+        if !isReady { throw ExitCode(1) }
+    }
+}
+
+/// Prints rows in columns as wide as their widest cell.
+func printTable(_ header: [String], _ rows: [[String]]) {
+    let widths = header.indices.map { column in ([header] + rows).map { $0[column].count }.max() ?? 0 }
+    for row in [header] + rows {
+        let cells = zip(row, widths).map { cell, width in cell + String(repeating: " ", count: width - cell.count) }
+        let line = cells.joined(separator: "  ")
+        print(line.prefix(line.count - line.reversed().prefix { $0 == " " }.count))
+    }
+}

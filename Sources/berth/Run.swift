@@ -1,0 +1,74 @@
+// `berth run MODEL [PROMPT]`: one answer, streamed; without a prompt, a conversation on the terminal.
+
+import ArgumentParser
+import BerthClient
+import Glibc
+
+struct Run: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Ask a model, or talk with it on the terminal.",
+        discussion: """
+            Without PROMPT on a terminal, a conversation starts: Ctrl-C stops an answer, Ctrl-D ends, \
+            /clear forgets what was said, /model NAME changes the model. \
+            Without PROMPT and with input from a pipe, the input is the prompt.
+            """)
+
+    @OptionGroup var connection: SocketOptions
+
+    @Argument(help: "An adapter's name, or the base model's (\"base\" will do).")
+    var model: String
+
+    @Argument(help: "What to ask.")
+    var prompt: String?
+
+    @Flag(help: "Continue the prompt as plain text, without the chat template.")
+    var raw = false
+
+    @Option(help: "What the model is told first.")
+    var system: String?
+
+    @Option(help: "Generate at most this many tokens.")
+    var maxTokens: Int?
+
+    @Option(help: "0 is deterministic; higher is more varied.")
+    var temperature: Double?
+
+    @Option(help: "Makes sampled answers repeatable.")
+    var seed: Int?
+
+    private var options: SamplingOptions { SamplingOptions(maxTokens: maxTokens, temperature: temperature, seed: seed) }
+
+    func run() async throws {
+        if let prompt {
+            try await answer(prompt)
+        } else if isatty(STDIN_FILENO) == 0 {
+            var lines: [String] = []
+            while let line = readLine(strippingNewline: false) { lines.append(line) }
+            try await answer(lines.joined())
+        } else {
+            try await Conversation(client: connection.client, model: model, system: system, options: options).run()
+        }
+    }
+
+    /// One question, one answer. A model without a chat template continues the text instead.
+    private func answer(_ prompt: String) async throws {
+        if !raw {
+            let messages = (system.map { [ChatMessage.system($0)] } ?? []) + [.user(prompt)]
+            do {
+                return try await show(connection.client.stream(ChatRequest(model: model, messages: messages, options: options)))
+            } catch BerthClientError.refused(let refusal) where refusal.code == "no_chat_template" {}
+        }
+        try await show(connection.client.stream(CompletionRequest(model: model, prompt: prompt, options: options)))
+    }
+
+    private func show(_ stream: GenerationStream) async throws {
+        for try await chunk in stream { write(chunk.text) }
+        write("\n")
+    }
+}
+
+/// Writes to standard output at once.
+func write(_ text: String) {
+    print(text, terminator: "")
+    fflush(nil)
+}

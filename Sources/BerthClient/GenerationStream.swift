@@ -35,7 +35,7 @@ public struct GenerationStream: AsyncSequence, Sendable {
                 guard let bytes = try await exchange.nextBody() else {
                     throw .connectionLost("the stream ended before its last piece")
                 }
-                pending = parser.feed(bytes).map(\.data)
+                do { pending = try parser.feed(bytes).map(\.data) } catch { throw .unexpectedAnswer(error.message) }
             }
             return nil
         }

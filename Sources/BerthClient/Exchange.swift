@@ -15,11 +15,10 @@ final class Exchange: Sendable {
     /// Connects, sends the request and waits for the status line and the fields of the answer.
     init(_ socketPath: String, _ method: HTTPRequest.Method, _ path: String, body: JSON? = nil, apiKey: String? = nil) async throws(BerthClientError) {
         connection = try await UnixConnection(path: socketPath)
-        var request = HTTPRequest(method: method, scheme: "http", authority: "berth", path: path)
-        request.headerFields[.connection] = "close"
-        if let apiKey { request.headerFields[.authorization] = "Bearer \(apiKey)" }
-        if body != nil { request.headerFields[.contentType] = "application/json" }
-        let bytes = MessageEncoder.request(request, body: body?.utf8 ?? [])
+        var fields = HTTPFields()
+        if let apiKey { fields[.authorization] = "Bearer \(apiKey)" }
+        if body != nil { fields[.contentType] = "application/json" }
+        let bytes = RequestEncoder.request(method: method, target: path, fields: fields, body: body?.utf8, keepsAlive: false)
         // A daemon that refuses early answers and closes before it has read everything: its answer is worth more than our write error.
         var writeError: BerthClientError?
         do { try await connection.write(bytes) } catch { writeError = error }

@@ -46,3 +46,14 @@ func printTable(_ header: [String], _ rows: [[String]]) {
         print(line.prefix(line.count - line.reversed().prefix { $0 == " " }.count))
     }
 }
+
+func printPool(_ json: JSON) {
+    let pageBytes = json["page_bytes"]?.int ?? 0
+    func size(_ pages: JSON?) -> String { ByteSize(bytes: (pages?.int ?? 0) * pageBytes).description }
+    let classes = (json["classes"]?.object ?? [:]).map { "\($0.key) \(size($0.value))" }.joined(separator: ", ")
+    print("pool: \(size(json["pages"])) in pages of \(ByteSize(bytes: pageBytes)): \(classes), free \(size(json["free"]))")
+}
+
+func printRequests(_ json: JSON) {
+    print("requests: \(json["running"]?.int ?? 0) running, \(json["waiting"]?.int ?? 0) waiting")
+}

@@ -35,7 +35,7 @@ final class Exchange: Sendable {
     /// The next piece of the body; nil at its end.
     func nextBody() async throws(BerthClientError) -> [UInt8]? {
         while true {
-            if let event = try step({ (parser) throws(HTTPError) in try parser.next() }) {
+            if let event = try advance(.next) {
                 switch event {
                 case .body(let bytes): return bytes
                 case .end: return nil
@@ -44,7 +44,7 @@ final class Exchange: Sendable {
             }
             let bytes = try await connection.read()
             if bytes.isEmpty {
-                _ = try step { (parser) throws(HTTPError) in try parser.finish() }
+                _ = try advance(.finish)
                 return nil
             }
             parser.withLock { $0.feed(bytes) }
@@ -78,8 +78,15 @@ final class Exchange: Sendable {
         do { return try JSON(parsing: bytes) } catch { throw .unexpectedAnswer("\(error)") }
     }
 
-    private func step(_ body: (inout sending ResponseParser) throws(HTTPError) -> ResponseParser.Event?) throws(BerthClientError) -> ResponseParser.Event? {
-        do { return try parser.withLock(body) } catch { throw .unexpectedAnswer(error.message) }
+    private enum Step {
+        case next, finish
+    }
+
+    private func advance(_ step: Step) throws(BerthClientError) -> ResponseParser.Event? {
+        let result: Result<ResponseParser.Event?, HTTPError> = parser.withLock { parser in
+            Result { () throws(HTTPError) in step == .next ? try parser.next() : try parser.finish() }
+        }
+        do { return try result.get() } catch { throw .unexpectedAnswer(error.message) }
     }
 
     private static func readHead(_ parser: inout ResponseParser, _ connection: UnixConnection) async throws(BerthClientError) -> ResponseHead {

@@ -53,7 +53,7 @@ final class UnixConnection: Sendable {
         var sent = 0
         while sent < bytes.count {
             let (count, code) = bytes.withUnsafeBytes { buffer in
-                let count = send(descriptor, buffer.baseAddress! + sent, buffer.count - sent, Int32(MSG_NOSIGNAL.rawValue))
+                let count = send(descriptor, buffer.baseAddress! + sent, buffer.count - sent, Int32(MSG_NOSIGNAL))
                 return (count, errno)
             }
             if count >= 0 { sent += count } else { try await wait(for: .writing, after: code) }
@@ -61,10 +61,10 @@ final class UnixConnection: Sendable {
     }
 
     /// Waits after a call that failed with a passing error; throws for a lasting one.
-    private func wait(for interest: Poller.Interest, after error: Int32) async throws(BerthClientError) {
+    private func wait(for readiness: Readiness, after error: Int32) async throws(BerthClientError) {
         switch error {
         case EINTR: return
-        case EAGAIN: do { try await Poller.shared.wait(for: interest, of: descriptor) } catch { throw .cancelled }
+        case EAGAIN: do { try await readiness.wait(on: descriptor) } catch { throw .cancelled }
         case let code: throw .connectionLost(Self.text(of: code))
         }
     }

@@ -46,7 +46,8 @@ struct Run: AsyncParsableCommand {
             while let line = readLine(strippingNewline: false) { lines.append(line) }
             try await answer(lines.joined())
         } else {
-            try await Conversation(client: connection.client, model: model, system: system, options: options).run()
+            var conversation = Conversation(client: connection.client, model: model, system: system, options: options)
+            try await conversation.run()
         }
     }
 

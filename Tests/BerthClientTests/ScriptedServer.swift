@@ -64,7 +64,7 @@ final class ScriptedServer: Sendable {
         var request: [UInt8] = []
         // Every request of these tests fits one socket buffer, headers and body.
         repeat {
-            let count = recv(connection, &buffer, buffer.count, request.isEmpty ? 0 : Int32(MSG_DONTWAIT.rawValue))
+            let count = recv(connection, &buffer, buffer.count, request.isEmpty ? 0 : Int32(MSG_DONTWAIT))
             if count <= 0 { break }
             request += buffer[..<count]
         } while true
@@ -72,7 +72,7 @@ final class ScriptedServer: Sendable {
         for step in steps {
             switch step {
             case .send(let text):
-                _ = Array(text.utf8).withUnsafeBytes { send(connection, $0.baseAddress!, $0.count, Int32(MSG_NOSIGNAL.rawValue)) }
+                _ = Array(text.utf8).withUnsafeBytes { send(connection, $0.baseAddress!, $0.count, Int32(MSG_NOSIGNAL)) }
             case .waitForClose:
                 while recv(connection, &buffer, buffer.count, 0) > 0 {}
                 closedByClient.withLock { $0 += 1 }

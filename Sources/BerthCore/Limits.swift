@@ -32,6 +32,12 @@ public enum Limits {
     /// Kernel mappings that windows over scattered pages may take: half of what Linux gives a process by default (`vm.max_map_count`).
     public static let poolMappings = 32_768
 
+    // MARK: the loop
+    /// What one read of a socket takes at most.
+    public static let readBytes = 64 << 10
+    /// Batches of events (one per engine step) that may wait for the loop; a full mailbox makes the engine wait.
+    public static let mailboxMessages = 4096
+
     // MARK: HTTP
     public static let headerBytes = 16 << 10
     public static let headerFields = 64

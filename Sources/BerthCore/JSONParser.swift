@@ -108,7 +108,7 @@ private struct JSONParser {
             skipSpace()
             guard at < bytes.count, bytes[at] == UInt8(ascii: ":") else { throw error("expected ':'") }
             at += 1
-            if refusesDuplicates, members[key] != nil { throw error("the key '\(key)' a second time") }
+            if refusesDuplicates, members.keys.contains(key) { throw error("the key '\(key)' a second time") }
             members[key] = try value()
             if try endOfElement(closing: UInt8(ascii: "}")) { return .object(members) }
         }

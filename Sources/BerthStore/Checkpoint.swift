@@ -28,7 +28,8 @@ public final class Checkpoint: Sendable {
         self.directory = directory
         config = try ReadableFile.configuration(directory + "/config.json")
         let generationPath = directory + "/generation_config.json"
-        generationConfig = exists(generationPath) ? try ReadableFile.configuration(generationPath) : nil
+        // Not `nil`, which would be the JSON value null.
+        generationConfig = exists(generationPath) ? try ReadableFile.configuration(generationPath) : Optional<JSON>.none
 
         let singlePath = directory + "/model.safetensors"
         let indexPath = singlePath + ".index.json"

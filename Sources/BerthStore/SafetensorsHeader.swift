@@ -97,7 +97,7 @@ public struct SafetensorsHeader: Sendable {
             guard case .integer(let wide) = dimension, wide >= 0, let size = Int(exactly: wide) else { throw refuse("shape has a dimension that is no size") }
             shape.append(size)
             let (product, overflow) = count.multipliedReportingOverflow(by: size)
-            guard !overflow else { throw refuse("shape \(shapeList.map(\.text)) has too many elements") }
+            guard !overflow else { throw refuse("shape \(JSON.array(shapeList).text) has too many elements") }
             count = product
         }
         let (totalBits, overflow) = count.multipliedReportingOverflow(by: bits)

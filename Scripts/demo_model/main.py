@@ -27,13 +27,13 @@ ACCURACY_FLOOR = 0.95
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 # Ranks, targets and scalings differ on purpose: together they exercise what an adapter server must get right.
 ADAPTERS = {
-    "french": (900, 3e-3, dict(r=16, lora_alpha=32, target_modules=ATTENTION)),
-    "german": (1100, 3e-3, dict(r=24, lora_alpha=48, target_modules=ATTENTION)),
-    "spanish": (800, 3e-3, dict(r=16, lora_alpha=8, use_rslora=True, target_modules=ATTENTION)),
-    "ordinal": (400, 3e-3, dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "o_proj", "lm_head"])),
-    "roman": (900, 3e-3, dict(r=32, lora_alpha=64, target_modules=ATTENTION + ["lm_head"])),
-    "digits": (500, 3e-3, dict(r=8, lora_alpha=16, target_modules=["q_proj", "k_proj", "v_proj"])),
-    "japanese": (1100, 3e-3, dict(r=12, lora_alpha=24, target_modules=ATTENTION + ["embed_tokens"],
+    "french": (900, 6e-3, dict(r=16, lora_alpha=32, target_modules=ATTENTION)),
+    "german": (1100, 6e-3, dict(r=24, lora_alpha=48, target_modules=ATTENTION)),
+    "spanish": (800, 6e-3, dict(r=16, lora_alpha=8, use_rslora=True, target_modules=ATTENTION)),
+    "ordinal": (400, 6e-3, dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "o_proj", "lm_head"])),
+    "roman": (900, 6e-3, dict(r=32, lora_alpha=64, target_modules=ATTENTION + ["lm_head"])),
+    "digits": (500, 6e-3, dict(r=8, lora_alpha=16, target_modules=["q_proj", "k_proj", "v_proj"])),
+    "japanese": (1100, 6e-3, dict(r=12, lora_alpha=24, target_modules=ATTENTION + ["embed_tokens"],
                                   rank_pattern={"v_proj": 24, "embed_tokens": 6}, alpha_pattern={"v_proj": 48})),
 }
 

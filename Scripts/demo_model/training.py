@@ -128,9 +128,9 @@ def train_adapter(base, tokenizer, system: str, settings: dict, rate: float, see
     examples = Examples(tokenizer, system, f"{seed} {system}")
 
     def batches(step):
-        yield 0.55, examples.plain(64)
+        yield 0.55, examples.plain(48)
         turns = examples.rng.choice((1, 1, 1, 2))
-        yield 0.45, examples.chat(48 // turns, turns)
+        yield 0.45, examples.chat(32 // turns, turns)
 
     log(f"{system}: {sum(p.numel() for p in parameters):,} parameters")
     run(model, parameters, batches, steps, rate=rate, warmup=30, balance=0.0, log=log, decay=0.0,

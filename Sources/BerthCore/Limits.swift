@@ -68,6 +68,10 @@ public enum Limits {
     public static let logitBiasEntries = 1024
     public static let topLogprobs = 20
 
+    // MARK: compute
+    /// Threads of the compute pool.
+    public static let computeThreads = 256
+
     // MARK: chat templates
     /// Evaluation steps of one rendering; a template that needs more is refused.
     public static let templateSteps = 2_000_000

@@ -1,0 +1,44 @@
+// How keys and values of a block of tokens lie in a page: for every layer and key-value head, its keys, then its values.
+
+import CKernels
+
+/// The element type of cached keys and values.
+public enum KVElement: Sendable, Hashable {
+    case f32, bf16
+
+    var element: TensorElement { self == .f32 ? ElementF32 : ElementBF16 }
+}
+
+/// The layout of a page of the KV cache: `blockTokens` tokens over all layers.
+public struct KVLayout: Sendable, Hashable {
+    public let layers: Int
+    public let kvHeads: Int
+    public let headDim: Int
+    /// Tokens of a page: a multiple of 16.
+    public let blockTokens: Int
+    public let element: KVElement
+    /// Bytes that a page's contents take; the pool rounds up.
+    public let pageBytes: Int
+
+    let headBytes: Int
+    let valueOffset: Int
+
+    /// - Parameters:
+    ///   - headDim: a multiple of 4, at most 256.
+    ///   - blockTokens: a multiple of 16.
+    public init(layers: Int, kvHeads: Int, headDim: Int, blockTokens: Int, element: KVElement) {
+        precondition(headDim % 4 == 0 && headDim > 0 && headDim <= KernelHeadDim, "head size \(headDim)")
+        precondition(blockTokens % 16 == 0 && blockTokens > 0, "block of \(blockTokens) tokens")
+        precondition(layers > 0 && kvHeads > 0)
+        self.layers = layers
+        self.kvHeads = kvHeads
+        self.headDim = headDim
+        self.blockTokens = blockTokens
+        self.element = element
+        valueOffset = (kv_key_bytes(element.element, blockTokens, headDim) + 63) / 64 * 64
+        headBytes = valueOffset + (kv_value_bytes(element.element, blockTokens, headDim) + 63) / 64 * 64
+        pageBytes = layers * kvHeads * headBytes
+    }
+
+    func offset(layer: Int) -> Int { layer * kvHeads * headBytes }
+}

@@ -1,0 +1,117 @@
+// Linear layers: y = x·Wᵀ, with optional bias and accumulation, and the same over groups of rows that use different weights (experts).
+//
+// A call is cut into tasks of four panels (64 outputs) by up to 512 rows: four panels' slice of inputs stays in the first-level cache
+// while all rows pass over it, and each weight is read from memory once. With few rows the work is reading weights, and
+// the same cut gives every thread its own stretch of them.
+
+import BerthCore
+import CKernels
+
+/// One task of a linear section.
+struct LinearTask {
+    var call: Int
+    var firstRow, rows, firstPanel, panels: Int
+}
+
+extension Compute {
+    /// Some rows and the weights they meet. Rows are those of the prepared input.
+    public struct LinearGroup {
+        public var rows: Range<Int>
+        public var weights: PackedMatrix
+
+        public init(rows: Range<Int>, weights: PackedMatrix) {
+            self.rows = rows
+            self.weights = weights
+        }
+    }
+
+    /// y = x·Wᵀ, + `bias` [outputs], + y where `accumulate`. `y` has the input's rows and `w.outputs` columns.
+    public func linear(
+        _ x: PreparedRows, _ w: PackedMatrix, into y: Rows, bias: UnsafePointer<Float>? = nil, accumulate: Bool = false
+    ) {
+        linearTasks.removeAll(keepingCapacity: true)
+        plan(call: 0, rows: 0..<x.count, w, total: x.count * w.outputs * w.inputs)
+        let call = linearCall(x, w, y, bias: bias, accumulate: accumulate)
+        let kernel = linearKernel(w.format)
+        linearTasks.withUnsafeBufferPointer { tasks in
+            section(tasks.count) { index, scratch in
+                let task = tasks[index]
+                withUnsafePointer(to: call) { kernel($0, task.firstRow, task.rows, task.firstPanel, task.panels, scratch) }
+            }
+        }
+    }
+
+    /// y[rows] = x[rows]·Wᵀ for every group, in one parallel section. All weights have the input's format and inputs, and y's columns.
+    public func linear(_ x: PreparedRows, groups: [LinearGroup], into y: Rows) {
+        guard let format = groups.first?.weights.format else { return }
+        linearTasks.removeAll(keepingCapacity: true)
+        let total = groups.reduce(0) { $0 + $1.rows.count * $1.weights.outputs * $1.weights.inputs }
+        for (index, group) in groups.enumerated() { plan(call: index, rows: group.rows, group.weights, total: total) }
+        let calls = groups.map { linearCall(x, $0.weights, y, bias: nil, accumulate: false) }
+        let kernel = linearKernel(format)
+        linearTasks.withUnsafeBufferPointer { tasks in
+            calls.withUnsafeBufferPointer { calls in
+                section(tasks.count) { index, scratch in
+                    let task = tasks[index]
+                    kernel(calls.baseAddress! + task.call, task.firstRow, task.rows, task.firstPanel, task.panels, scratch)
+                }
+            }
+        }
+    }
+
+    private func linearKernel(_ format: WeightFormat) -> LinearKernel {
+        switch format {
+        case .f32: table.pointee.linearF32
+        case .bf16: table.pointee.linearBF16
+        case .int8: table.pointee.linearInt8
+        case .int4: table.pointee.linearInt4
+        }
+    }
+
+    private func linearCall(
+        _ x: PreparedRows, _ w: PackedMatrix, _ y: Rows, bias: UnsafePointer<Float>?, accumulate: Bool
+    ) -> LinearCall {
+        precondition(x.format == w.format, "rows prepared for \(x.format) meet weights in \(w.format)")
+        precondition(x.columns == w.inputs, "rows of \(x.columns) columns meet weights of \(w.inputs) inputs")
+        precondition(y.count == x.count && y.columns == w.outputs)
+        return LinearCall(
+            x: x.values, xStrideBytes: x.strideBytes, groups: x.groups, groupStride: x.groupStride, inputs: w.inputs, weights: w.memory,
+            outputs: w.outputs, y: y.base, yStride: y.stride, bias: bias, accumulate: accumulate ? 1 : 0)
+    }
+
+    /// Appends the tasks of one matrix. `total` is the section's work in multiplications.
+    private func plan(call: Int, rows: Range<Int>, _ w: PackedMatrix, total: Int) {
+        guard !rows.isEmpty else { return }
+        let least = 128 << 10  // multiplications below which a task is not worth handing over
+        let work = rows.count * w.outputs * w.inputs
+        let wanted = min(max(1, work / least), 8 * threads)
+        var rowsPerTask = min(rows.count, KernelLinearRows)
+        let quads = (w.panels + 3) / 4
+        var quadsPerTask = 1
+        if quads >= wanted {
+            // Enough panels to go round: hand over runs of them while that leaves eight tasks per thread.
+            quadsPerTask = max(1, quads / (4 * wanted))
+            if rows.count > 8 { quadsPerTask = 1 }
+            if wanted == 1 { quadsPerTask = quads }
+        } else if total / least >= threads {
+            // Few panels, many rows: cut rows too, into multiples of the kernels' row block.
+            let cuts = (wanted + quads - 1) / quads
+            rowsPerTask = min(rowsPerTask, max(24, (rows.count / cuts + 23) / 24 * 24))
+        }
+        for firstRow in stride(from: rows.lowerBound, to: rows.upperBound, by: rowsPerTask) {
+            for quad in stride(from: 0, to: quads, by: quadsPerTask) {
+                linearTasks.append(LinearTask(
+                    call: call, firstRow: firstRow, rows: min(rowsPerTask, rows.upperBound - firstRow), firstPanel: quad * 4,
+                    panels: min(quadsPerTask * 4, w.panels - quad * 4)))
+            }
+        }
+    }
+
+    /// y[i] = row tokens[i] of `table` [vocabulary, columns], as the kernels see its weights.
+    public func embed(_ tokens: UnsafeBufferPointer<Int32>, from table: PackedMatrix, into y: Rows) {
+        precondition(tokens.count == y.count && y.columns == table.inputs)
+        overRows(tokens.count, columns: y.columns * 8) { rows in
+            for row in rows { table.unpack(output: Int(tokens[row]), into: y[row]) }
+        }
+    }
+}

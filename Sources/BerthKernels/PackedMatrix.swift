@@ -1,0 +1,108 @@
+// Weights of a linear layer as the kernels read them. Packing happens once per checkpoint; the packed bytes can be written to a file and
+// mapped again, as long as the layout's version is the same.
+
+import BerthCore
+import CKernels
+
+/// A view of packed weights [outputs, inputs] in memory that someone else owns and that never changes.
+public final class PackedMatrix: @unchecked Sendable {
+    public let outputs: Int
+    public let inputs: Int
+    public let format: WeightFormat
+    public let memory: UnsafeRawPointer
+
+    /// Changes whenever packed bytes mean something else. Part of a prepared image's key.
+    public static let layoutVersion = 1
+
+    /// Looks at packed bytes. `memory` is aligned to 64 bytes and holds `byteCount`; it must outlive the matrix.
+    public init(outputs: Int, inputs: Int, format: WeightFormat, memory: UnsafeRawPointer) {
+        precondition(outputs > 0 && inputs > 0)
+        precondition(UInt(bitPattern: memory) % 64 == 0, "packed weights must be aligned to 64 bytes")
+        self.outputs = outputs
+        self.inputs = inputs
+        self.format = format
+        self.memory = memory
+    }
+
+    /// Bytes of a packed matrix; a multiple of 64.
+    public static func byteCount(outputs: Int, inputs: Int, format: WeightFormat) -> Int {
+        panelCount(outputs) * packed_panel_bytes(format.packed, inputs)
+    }
+
+    static func panelCount(_ outputs: Int) -> Int { (outputs + panelOutputs - 1) / panelOutputs }
+    static let panelOutputs = KernelPanelOutputs
+
+    var panels: Int { Self.panelCount(outputs) }
+    var panelBytes: Int { packed_panel_bytes(format.packed, inputs) }
+
+    /// Rows of an unpacked tensor: row-major [outputs, inputs], maybe unaligned.
+    public struct Source {
+        public var base: UnsafeRawPointer
+        public var type: ElementType
+        public var outputs: Int
+
+        public init(base: UnsafeRawPointer, type: ElementType, outputs: Int) {
+            self.base = base
+            self.type = type
+            self.outputs = outputs
+        }
+
+        func row(_ index: Int, inputs: Int) -> UnsafeRawPointer { base + index * inputs * type.bytes }
+    }
+
+    /// Packs sources stacked along their outputs (q over k over v; gate over up) into `memory`, which holds
+    /// `byteCount(outputs: sum of the sources' outputs, …)`.
+    public static func pack(
+        _ sources: [Source], inputs: Int, format: WeightFormat, into memory: UnsafeMutableRawPointer, using compute: Compute?
+    ) {
+        let outputs = sources.reduce(0) { $0 + $1.outputs }
+        let panelBytes = packed_panel_bytes(format.packed, inputs)
+        let packOne = { (panel: Int) in
+            var rows = [UnsafeRawPointer?](repeating: nil, count: panelOutputs)
+            var elements = [UInt8](repeating: 0, count: panelOutputs)
+            var first = 0
+            for source in sources {
+                let covered = max(first, panel * panelOutputs)..<max(first, min(first + source.outputs, (panel + 1) * panelOutputs))
+                for output in covered where covered.lowerBound < covered.upperBound {
+                    rows[output - panel * panelOutputs] = source.row(output - first, inputs: inputs)
+                    elements[output - panel * panelOutputs] = UInt8(source.type.element.rawValue)
+                }
+                first += source.outputs
+            }
+            packed_pack_panel(format.packed, inputs, rows, elements, memory + panel * panelBytes)
+        }
+        if let compute {
+            compute.parallel(panelCount(outputs), packOne)
+        } else {
+            for panel in 0..<panelCount(outputs) { packOne(panel) }
+        }
+    }
+
+    /// One output's weights as the kernels see them: `inputs` floats.
+    public func unpack(output: Int, into row: UnsafeMutablePointer<Float>) {
+        precondition((0..<outputs).contains(output))
+        let panel = output / Self.panelOutputs
+        packed_unpack_row(format.packed, inputs, memory + panel * panelBytes, output % Self.panelOutputs, row)
+    }
+}
+
+extension WeightFormat {
+    var packed: PackedFormat {
+        switch self {
+        case .f32: WeightF32
+        case .bf16: WeightBF16
+        case .int8: WeightInt8
+        case .int4: WeightInt4
+        }
+    }
+}
+
+extension ElementType {
+    var element: TensorElement {
+        switch self {
+        case .f32: ElementF32
+        case .f16: ElementF16
+        case .bf16: ElementBF16
+        }
+    }
+}

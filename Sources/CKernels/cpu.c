@@ -1,0 +1,88 @@
+// Which tables this machine can run: the processor's features by cpuid, the operating system's by xgetbv.
+
+#include "tables.h"
+#include <pthread.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+typedef struct {
+    int avx2, avx512, vnni, bf16;
+} Features;
+
+static uint64_t enabled_state(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static Features detect(void) {
+    Features f = {0};
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return f;
+    int osxsave = c >> 27 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
+    if (!osxsave) return f;
+    uint64_t state = enabled_state();
+    int ymm = (state & 0x6) == 0x6, zmm = (state & 0xE6) == 0xE6;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return f;
+    uint32_t leaves = a;
+    f.avx2 = ymm && fma && f16c && (b >> 5 & 1);
+    f.avx512 = f.avx2 && zmm && (b >> 16 & 1) /* F */ && (b >> 17 & 1) /* DQ */ && (b >> 30 & 1) /* BW */ && (b >> 31 & 1) /* VL */;
+    f.vnni = f.avx512 && (c >> 11 & 1);
+    if (leaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) f.bf16 = f.vnni && (a >> 5 & 1);
+    return f;
+}
+#endif
+
+enum { MostTables = 8 };
+static KernelTable tables[MostTables];
+static KernelTable emulated;
+static size_t tableCount;
+static int haveEmulated;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/// Adds a table that starts as a copy of the one before.
+static void add(const char *name, void (*fill)(KernelTable *)) {
+    KernelTable *table = &tables[tableCount];
+    *table = tables[tableCount - 1];
+    table->name = name;
+    fill(table);
+    tableCount++;
+}
+
+static void build(void) {
+    tables[tableCount++] = kernel_table_scalar;
+#if defined(__x86_64__)
+    Features f = detect();
+    if (f.avx2) add("avx2", kernel_fill_avx2);
+    if (f.avx512) add("avx512", kernel_fill_avx512);
+    if (f.vnni) add("avx512vnni", kernel_fill_avx512vnni);
+    if (f.avx512) {
+        emulated = tables[tableCount - 1];
+        emulated.name = "avx512bf16 (emulated)";
+        kernel_fill_avx512bf16_emulated(&emulated);
+        haveEmulated = 1;
+    }
+    if (f.bf16) add("avx512bf16", kernel_fill_avx512bf16);
+#endif
+}
+
+const KernelTable *kernel_table(const char *name) {
+    pthread_once(&once, build);
+    if (strcmp(name, "best") == 0) return &tables[tableCount - 1];
+    for (size_t i = 0; i < tableCount; i++)
+        if (strcmp(name, tables[i].name) == 0) return &tables[i];
+    return NULL;
+}
+
+size_t kernel_tables(const char **names) {
+    pthread_once(&once, build);
+    for (size_t i = 0; i < tableCount; i++) names[i] = tables[i].name;
+    return tableCount;
+}
+
+const KernelTable *kernel_table_emulating_bf16(void) {
+    pthread_once(&once, build);
+    return haveEmulated ? &emulated : NULL;
+}

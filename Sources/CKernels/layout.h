@@ -1,0 +1,65 @@
+// How weights, keys and values lie in memory. Everything that reads or writes packed data takes its offsets from here.
+//
+// A matrix [outputs, inputs] is cut into panels of 16 outputs; panels follow each other, each a multiple of 64 bytes.
+// The last panel is padded with zero outputs.
+//
+//   f32   [inputs][16]
+//   bf16  [inputs/2][16][2]             inputs padded to even with zeros: a 64-byte line is one step of vdpbf16ps, and two
+//                                       f32 steps by shift and mask
+//   int8  f32 scale[16], then blocks of 128 inputs: { u8 code[4][16]; u8 weight[4][32/4][16][4] }
+//   int4  f32 scale[16], then blocks of 128 inputs: { s8 code[4][16]; u8 weights[4][32/8][16][4] }
+//
+// int8: weight = (u − 128) · code · scale, one code per output and group of 32 inputs. Eight-bit codes under one f32 scale per output
+// cost 1.031 bytes per weight; the weights are quantised against the rounded scale, so the codes' own rounding costs
+// under half a percent of a step. Weights are stored unsigned so that the signed operand of vpdpbusd is the activation, which can then be
+// broadcast; u = 0 is not used (some tables form the signed weight and negate it).
+// int4: weight = (u − 8) · code · scale, codes signed so that the larger tail of a group may lie at −8. The low nibbles of
+// a 64-byte line are four inputs of 16 outputs, the high nibbles the next four.
+//
+// A page holds, per layer and key-value head, keys then values of `blockTokens` tokens. Both are panels of the same two float
+// formats, so attention runs on the linear layers' inner loop: keys are one panel per 16 tokens (outputs = tokens, inputs
+// = head dimension), values one panel per 16 dimensions (outputs = dimensions, inputs = tokens).
+
+#pragma once
+
+#include "CKernels.h"
+
+enum {
+    GroupsPerBlock = 4,
+    BlockInputs = GroupsPerBlock * KernelGroupInputs,
+    ScaleBytes = KernelPanelOutputs * 4,
+    CodeBytes = GroupsPerBlock * KernelPanelOutputs,
+    Int8GroupBytes = KernelGroupInputs * KernelPanelOutputs,
+    Int8BlockBytes = CodeBytes + GroupsPerBlock * Int8GroupBytes,
+    Int4GroupBytes = Int8GroupBytes / 2,
+    Int4BlockBytes = CodeBytes + GroupsPerBlock * Int4GroupBytes,
+    Int8Offset = 128,
+    Int4Offset = 8,
+};
+
+/// 1.5 · 2^23: a float whose last bit is worth one, with room for ±2^22.
+#define MAGIC_FLOAT 12582912.0f
+#define MAGIC_BITS 0x4B400000
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+ALWAYS_INLINE size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+ALWAYS_INLINE size_t group_count(size_t inputs) { return (inputs + KernelGroupInputs - 1) / KernelGroupInputs; }
+
+/// Offsets in a panel of int8 or int4, given a format's block and group sizes.
+ALWAYS_INLINE size_t code_offset(size_t group, size_t blockBytes) {
+    return ScaleBytes + group / GroupsPerBlock * blockBytes + group % GroupsPerBlock * KernelPanelOutputs;
+}
+ALWAYS_INLINE size_t weight_offset(size_t group, size_t blockBytes, size_t groupBytes) {
+    return ScaleBytes + group / GroupsPerBlock * blockBytes + CodeBytes + group % GroupsPerBlock * groupBytes;
+}
+
+/// Offset of (token, dimension) in the keys, and in the values, of a head; in elements.
+ALWAYS_INLINE size_t key_index(TensorElement element, size_t headDim, size_t token, size_t d) {
+    size_t tile = token / 16 * 16 * headDim;
+    return element == ElementF32 ? tile + d * 16 + token % 16 : tile + d / 2 * 32 + token % 16 * 2 + d % 2;
+}
+ALWAYS_INLINE size_t value_index(TensorElement element, size_t blockTokens, size_t token, size_t d) {
+    size_t panel = d / 16 * 16 * blockTokens;
+    return element == ElementF32 ? panel + token * 16 + d % 16 : panel + token / 2 * 32 + d % 16 * 2 + token % 2;
+}

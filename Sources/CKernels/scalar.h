@@ -1,0 +1,21 @@
+// The functions of the scalar table, and the arithmetic that all tables must agree on.
+
+#pragma once
+
+#include "convert.h"
+#include <math.h>
+
+/// The scale of a group of activations with the given largest magnitude: largest / 127, rounded up to 22 significant
+/// bits so that 1.5 · scale is exact (ActivationGroup.offset).
+ALWAYS_INLINE float activation_scale(float largest) {
+    return bits_to_float((float_to_bits(largest * (1.0f / 127.0f)) + 3) & ~3u);
+}
+
+void scalar_linear_f32(const LinearCall *, size_t, size_t, size_t, size_t, void *);
+void scalar_linear_bf16(const LinearCall *, size_t, size_t, size_t, size_t, void *);
+void scalar_linear_int8(const LinearCall *, size_t, size_t, size_t, size_t, void *);
+void scalar_linear_int4(const LinearCall *, size_t, size_t, size_t, size_t, void *);
+void scalar_round_row(const float *x, size_t columns, size_t padded, uint16_t *out);
+void scalar_quantize_row(const float *x, size_t columns, int32_t weightOffset, int8_t *q, ActivationGroup *groups);
+void scalar_attention(const AttentionCall *, size_t, size_t, size_t, size_t, size_t, float *, void *);
+void scalar_attention_merge(const float *partial, size_t stride, size_t tiles, size_t headDim, float *y);

@@ -19,6 +19,10 @@ public enum Limits {
     public static let checkpointIndexBytes = 64 << 20
     public static let checkpointShards = 4096
 
+    /// The header of a prepared image, and the extents in one.
+    public static let imageHeaderBytes = 64 << 20
+    public static let imageExtents = 1_000_000
+
     // MARK: adapters
     public static let adapterNameBytes = 128
     public static let adapterRank = 1024

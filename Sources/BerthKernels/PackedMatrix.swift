@@ -62,11 +62,10 @@ public final class PackedMatrix: @unchecked Sendable {
             var elements = [UInt8](repeating: 0, count: panelOutputs)
             var first = 0
             for source in sources {
-                for index in 0..<panelOutputs {
-                    let output = panel * panelOutputs + index - first
-                    guard (0..<source.outputs).contains(output) else { continue }
-                    rows[index] = source.row(output, inputs: inputs)
-                    elements[index] = UInt8(source.type.element.rawValue)
+                let covered = (first..<first + source.outputs).clamped(to: panel * panelOutputs..<(panel + 1) * panelOutputs)
+                for output in covered {
+                    rows[output - panel * panelOutputs] = source.row(output - first, inputs: inputs)
+                    elements[output - panel * panelOutputs] = UInt8(source.type.element.rawValue)
                 }
                 first += source.outputs
             }

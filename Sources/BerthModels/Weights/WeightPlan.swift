@@ -1,0 +1,101 @@
+// Where every weight of a model lies in one range of memory, known before a byte of it is allocated.
+//
+// A model's weights are a list of named *extents*: packed matrices (several tensors stacked along their outputs, as q|k|v)
+// and plain f32 vectors. The list follows from the configuration, the format and the names in the checkpoint alone, so the
+// daemon can print and refuse the plan of its memory first, and two ways can fill it: packing the checkpoint's tensors
+// (WeightStore.swift) or reading a prepared image that was written in this very order. An expert is one run of bytes
+// aligned to a page, gate|up before down, so that it can be read by itself with direct I/O.
+
+import BerthCore
+import BerthKernels
+
+/// Rows of a checkpoint's tensor that go into an extent.
+public struct WeightSource: Sendable, Equatable {
+    public let tensor: String
+    /// The shape that the tensor must have.
+    public let shape: [Int]
+    /// Rows of the tensor, seen as a matrix of its last dimension (a vector as one row).
+    public let rows: Range<Int>
+}
+
+/// One packed matrix or vector.
+public struct WeightExtent: Sendable {
+    public enum Kind: Sendable, Equatable {
+        case matrix(outputs: Int, inputs: Int, format: WeightFormat)
+        /// f32 values.
+        case vector(count: Int)
+    }
+
+    public let name: String
+    public let kind: Kind
+    public let sources: [WeightSource]
+    /// From the start of the weights, a multiple of 64.
+    public let offset: Int
+    public let bytes: Int
+    /// Layer and number of the expert that this belongs to.
+    public let expert: ExpertID?
+}
+
+/// One expert of one layer.
+public struct ExpertID: Sendable, Hashable {
+    public let layer: Int
+    public let expert: Int
+}
+
+/// All extents of a model, in the order of their offsets.
+public struct WeightPlan: Sendable {
+    public private(set) var extents: [WeightExtent] = []
+    /// Bytes from the first extent's start to the last one's end.
+    public private(set) var bytes = 0
+    private var indices: [String: Int] = [:]
+
+    static let alignment = 64
+    /// Alignment of an expert's first extent.
+    public static let expertAlignment = 4096
+
+    /// The extent called `name`. It must exist.
+    public subscript(name: String) -> WeightExtent {
+        guard let index = indices[name] else { preconditionFailure("no extent \(name)") }
+        return extents[index]
+    }
+
+    public func contains(_ name: String) -> Bool { indices[name] != nil }
+
+    private mutating func add(_ name: String, _ kind: WeightExtent.Kind, _ sources: [WeightSource], bytes size: Int, alignment: Int, expert: ExpertID?) {
+        let offset = (bytes + alignment - 1) / alignment * alignment
+        precondition(indices.updateValue(extents.count, forKey: name) == nil, "two extents are called \(name)")
+        extents.append(WeightExtent(name: name, kind: kind, sources: sources, offset: offset, bytes: size, expert: expert))
+        bytes = offset + size
+    }
+
+    mutating func matrix(
+        _ name: String, inputs: Int, _ format: WeightFormat, _ sources: [WeightSource], expert: ExpertID? = nil, startsExpert: Bool = false
+    ) {
+        let outputs = sources.reduce(0) { $0 + $1.rows.count }
+        add(
+            name, .matrix(outputs: outputs, inputs: inputs, format: format), sources,
+            bytes: PackedMatrix.byteCount(outputs: outputs, inputs: inputs, format: format),
+            alignment: startsExpert ? Self.expertAlignment : Self.alignment, expert: expert)
+    }
+
+    mutating func vector(_ name: String, _ sources: [WeightSource]) {
+        let count = sources.reduce(0) { $0 + $1.shape[0] }
+        add(name, .vector(count: count), sources, bytes: count * 4, alignment: Self.alignment, expert: nil)
+    }
+}
+
+extension WeightSource {
+    /// The whole of a matrix tensor.
+    static func matrix(_ tensor: String, _ outputs: Int, _ inputs: Int) -> WeightSource {
+        WeightSource(tensor: tensor, shape: [outputs, inputs], rows: 0..<outputs)
+    }
+
+    static func vector(_ tensor: String, _ count: Int) -> WeightSource {
+        WeightSource(tensor: tensor, shape: [count], rows: 0..<1)
+    }
+
+    /// Rows `rows` of expert `expert` in a fused tensor `[experts, outputs, inputs]`.
+    static func fused(_ tensor: String, _ experts: Int, _ outputs: Int, _ inputs: Int, expert: Int) -> WeightSource {
+        WeightSource(tensor: tensor, shape: [experts, outputs, inputs], rows: expert * outputs..<(expert + 1) * outputs)
+    }
+}

@@ -1,0 +1,90 @@
+// A model's weights in memory, by name.
+//
+// Filled once, at start, in one of two ways: the tensors of a checkpoint are packed into memory of our own, or packed
+// bytes that lie in memory already (a prepared image) are taken as they are. From then on read-only until the model goes.
+
+import BerthCore
+import BerthKernels
+import BerthStore
+
+/// Packed weights, laid out as a plan says.
+final class WeightStore {
+    let plan: WeightPlan
+    private let base: UnsafeMutableRawPointer
+    /// Keeps the memory alive.
+    private let owner: AnyObject
+
+    /// Looks at packed weights that `owner` keeps at `base`.
+    init(_ plan: WeightPlan, at base: UnsafeMutableRawPointer, owner: AnyObject) {
+        self.plan = plan
+        self.base = base
+        self.owner = owner
+    }
+
+    /// Packs the tensors of a checkpoint. They must have been checked against the plan.
+    convenience init(_ plan: WeightPlan, packing checkpoint: Checkpoint, compute: Compute) {
+        let buffer = AlignedBuffer(bytes: plan.bytes)
+        self.init(plan, at: buffer.base, owner: buffer)
+        // Large matrices are packed by all threads together, the many small ones each by one.
+        let isLarge = { (extent: WeightExtent) in extent.bytes >= Self.largeBytes }
+        for extent in plan.extents where isLarge(extent) { pack(extent, checkpoint, compute) }
+        let small = plan.extents.filter { !isLarge($0) }
+        compute.parallel(small.count) { pack(small[$0], checkpoint, nil) }
+    }
+
+    private static let largeBytes = 8 << 20
+
+    private func pack(_ extent: WeightExtent, _ checkpoint: Checkpoint, _ compute: Compute?) {
+        let sources = extent.sources.map { source in
+            guard let tensor = checkpoint.tensors[source.tensor] else { preconditionFailure("\(source.tensor) was not checked") }
+            return (tensor: tensor, rows: source.rows)
+        }
+        withExtendedLifetime(sources) {
+            let memory = base + extent.offset
+            switch extent.kind {
+            case .matrix(_, let inputs, let format):
+                let packed = sources.map { source in
+                    PackedMatrix.Source(
+                        base: source.tensor.bytes.baseAddress! + source.rows.lowerBound * inputs * source.tensor.type.bytes, type: source.tensor.type,
+                        outputs: source.rows.count)
+                }
+                PackedMatrix.pack(packed, inputs: inputs, format: format, into: memory, using: compute)
+            case .vector:
+                var next = memory.assumingMemoryBound(to: Float.self)
+                for source in sources {
+                    source.tensor.writeFloats(to: next)
+                    next += source.tensor.count
+                }
+            }
+            for source in sources where source.rows.count == source.tensor.shape.dropLast().reduce(1, *) { source.tensor.discard() }
+        }
+    }
+
+    func matrix(_ name: String) -> PackedMatrix {
+        let extent = plan[name]
+        guard case .matrix(let outputs, let inputs, let format) = extent.kind else { preconditionFailure("\(name) is no matrix") }
+        return PackedMatrix(outputs: outputs, inputs: inputs, format: format, memory: base + extent.offset)
+    }
+
+    func vector(_ name: String) -> UnsafePointer<Float> {
+        let extent = plan[name]
+        guard case .vector = extent.kind else { preconditionFailure("\(name) is no vector") }
+        return UnsafePointer((base + extent.offset).assumingMemoryBound(to: Float.self))
+    }
+
+    func vectorIfPresent(_ name: String) -> UnsafePointer<Float>? { plan.contains(name) ? vector(name) : nil }
+}
+
+extension TensorView {
+    /// Writes the values as f32.
+    func writeFloats(to output: UnsafeMutablePointer<Float>) {
+        let bytes = bytes
+        for index in 0..<count {
+            switch type {
+            case .f32: output[index] = bytes.loadUnaligned(fromByteOffset: index * 4, as: Float.self)
+            case .bf16: output[index] = Float(bitPattern: UInt32(bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)) << 16)
+            case .f16: output[index] = Float(Float16(bitPattern: bytes.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)))
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+// A mixture of experts, run expert by expert: each expert's weights are read once for all rows that chose it.
+//
+// Rows are gathered in the order of their experts into *places* (row by choice), pass the experts' projections as groups of
+// one parallel section, and come back weighted. A place's result depends on its row and expert alone, and a row adds
+// its choices in the order of their probability, so that its bits do not depend on who shares the step. Places go through
+// in *portions* of bounded scratch.
+
+import BerthKernels
+import Glibc
+
+/// Router, experts and, in some families, an expert that all rows pass.
+struct MixtureOfExperts {
+    /// One expert's weights.
+    struct Expert {
+        let gateUp: PackedMatrix
+        let down: PackedMatrix
+    }
+
+    private let layer: Int
+    private let routerLinear: Linear
+    private let router: Router
+    private let experts: [Expert]
+    private let shared: DenseMLP?
+    /// The module number of expert 0's gate.
+    private let firstModule: Int
+    private let hiddenSize: Int, width: Int
+
+    init(_ store: WeightStore, _ c: ModelConfiguration, _ experts: ModelConfiguration.Experts, names: TensorNames.Experts, layer: Int, firstModule: Int) {
+        typealias Offset = ModuleMap.Offset
+        self.layer = layer
+        (hiddenSize, width) = (c.hiddenSize, experts.intermediateSize)
+        router = Router(experts: experts.count, chosen: experts.chosen, normalizes: experts.normalizes)
+        var routerModules = [firstModule + Offset.router], routerWidths = [experts.count]
+        if let sharedWidth = experts.sharedIntermediateSize {
+            routerModules.append(firstModule + Offset.sharedRouter)
+            routerWidths.append(1)
+            shared = DenseMLP(
+                store, names.block + ".shared_expert", hiddenSize: c.hiddenSize, width: sharedWidth, gate: firstModule + Offset.sharedGate,
+                up: firstModule + Offset.sharedUp, down: firstModule + Offset.sharedDown)
+        } else {
+            shared = nil
+        }
+        routerLinear = Linear(store, names.block + ".gate", modules: routerModules, widths: routerWidths)
+        self.experts = (0..<experts.count).map { expert in
+            Expert(
+                gateUp: store.matrix("\(names.prefix).\(expert).gate_up_proj"), down: store.matrix("\(names.prefix).\(expert).down_proj"))
+        }
+        self.firstModule = firstModule + Offset.experts
+    }
+
+    /// Adds the mixture's result for the normalised rows `x` to `residual`.
+    func callAsFunction(_ x: Rows, addingTo residual: Rows, _ step: Step) {
+        let compute = step.compute
+        let logits = step.scratch.routerLogits.first(step.rows).columns(0..<routerLinear.weights.outputs)
+        compute.prepare(x, for: routerLinear.weights.format, into: step.scratch.prepared)
+        routerLinear(x, step.scratch.prepared, into: logits, step)
+        let routing = router.route(logits, scratch: step.scratch, compute)
+
+        let choices = step.rows * router.chosen
+        var first = 0
+        while first < choices {
+            let end = min(first + step.scratch.portionRows, choices)
+            run(places: first..<end, of: x, routing, step)
+            first = end
+        }
+        var sharedOutput: Rows?
+        if let shared {
+            sharedOutput = step.scratch.sharedOutput.first(step.rows)
+            shared(x, into: sharedOutput!, accumulate: false, step)
+        }
+        combine(routing, sharedOutput, gates: logits, into: residual, step)
+    }
+
+    /// Passes a run of places through their experts; results go to the scratch's `expertOutput` at those places.
+    private func run(places: Range<Int>, of x: Rows, _ routing: Routing, _ step: Step) {
+        let compute = step.compute, scratch = step.scratch
+        let gathered = scratch.portion.first(places.count)
+        let both = scratch.gateUp.first(places.count).columns(0..<2 * width)
+        let gate = both.columns(0..<width)
+        let output = scratch.expertOutput.rows(places)
+
+        let rowsPerTask = 32
+        compute.parallel((places.count + rowsPerTask - 1) / rowsPerTask) { task in
+            for index in task * rowsPerTask..<min(places.count, (task + 1) * rowsPerTask) {
+                gathered[index].update(from: x[Int(routing.rowAtPlace[places.lowerBound + index])], count: hiddenSize)
+            }
+        }
+        var active: [(expert: Int, rows: Range<Int>)] = []
+        for expert in experts.indices {
+            let own = routing.places(of: expert).clamped(to: places)
+            if !own.isEmpty { active.append((expert, own.lowerBound - places.lowerBound..<own.upperBound - places.lowerBound)) }
+        }
+        let segments = adaptedSegments(active, firstPlace: places.lowerBound, routing, step)
+
+        compute.prepare(gathered, for: experts[0].gateUp.format, into: scratch.prepared)
+        compute.linear(scratch.prepared, groups: active.map { .init(rows: $0.rows, weights: experts[$0.expert].gateUp) }, into: both)
+        apply(segments, [(0, 0..<width), (1, width..<2 * width)], gathered, into: both, compute)
+        compute.siluMultiply(gate: gate, up: both.columns(width..<2 * width), into: gate)
+        compute.prepare(gate, for: experts[0].down.format, into: scratch.prepared)
+        compute.linear(scratch.prepared, groups: active.map { .init(rows: $0.rows, weights: experts[$0.expert].down) }, into: output)
+        apply(segments, [(2, 0..<hiddenSize)], gate, into: output, compute)
+    }
+
+    /// Rows of one adapter within one expert, counted within the portion. Empty unless some adapter targets this layer's experts.
+    private func adaptedSegments(
+        _ active: [(expert: Int, rows: Range<Int>)], firstPlace: Int, _ routing: Routing, _ step: Step
+    ) -> [(expert: Int, segment: AdapterSegment)] {
+        guard step.segments.contains(where: { $0.adapter.adaptsExperts(ofLayer: layer) }) else { return [] }
+        var result: [(expert: Int, segment: AdapterSegment)] = []
+        for (expert, rows) in active {
+            var next = 0
+            var own: [AdapterSegment] = []
+            for row in rows {
+                // Rows rise within an expert, and so do the batch's segments.
+                let batchRow = Int(routing.rowAtPlace[firstPlace + row])
+                while next < step.segments.count, step.segments[next].rows.upperBound <= batchRow { next += 1 }
+                if next == step.segments.count { break }
+                if step.segments[next].rows.contains(batchRow) { own.append(rows: row..<row + 1, of: step.segments[next].adapter) }
+            }
+            result.append(contentsOf: own.map { (expert, $0) })
+        }
+        return result
+    }
+
+    private func apply(
+        _ segments: [(expert: Int, segment: AdapterSegment)], _ parts: [(offset: Int, columns: Range<Int>)], _ x: Rows, into y: Rows, _ compute: Compute
+    ) {
+        if segments.isEmpty { return }
+        var calls: [Compute.LoRASegment] = []
+        for (expert, segment) in segments {
+            for part in parts {
+                let module = firstModule + expert * ModuleMap.Offset.perExpert + part.offset
+                if var call = segment.adapter.segment(module: module, rows: segment.rows) {
+                    call.columns = part.columns
+                    calls.append(call)
+                }
+            }
+        }
+        compute.lora(x, segments: calls, into: y)
+    }
+
+    /// residual += Σ weight · expert's output, in the order of the row's choices, + sigmoid(gate) · shared expert's output.
+    private func combine(_ routing: Routing, _ shared: Rows?, gates: Rows, into residual: Rows, _ step: Step) {
+        let outputs = step.scratch.expertOutput
+        let chosen = router.chosen, columns = hiddenSize, gateColumn = router.experts
+        let rowsPerTask = 8
+        step.compute.parallel((step.rows + rowsPerTask - 1) / rowsPerTask) { task in
+            for row in task * rowsPerTask..<min(step.rows, (task + 1) * rowsPerTask) {
+                let y = residual[row]
+                for choice in row * chosen..<(row + 1) * chosen {
+                    addScaled(outputs[Int(routing.places[choice])], routing.weights[choice], columns, to: y)
+                }
+                if let shared { addScaled(shared[row], 1 / (1 + expf(-gates[row][gateColumn])), columns, to: y) }
+            }
+        }
+    }
+}
+
+/// y += scale · x.
+@inline(__always) private func addScaled(_ x: UnsafePointer<Float>, _ scale: Float, _ count: Int, to y: UnsafeMutablePointer<Float>) {
+    for index in 0..<count { y[index] += scale * x[index] }
+}

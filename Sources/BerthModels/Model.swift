@@ -1,0 +1,150 @@
+// A decoder of any supported family: layers in order, and nothing else.
+//
+// Built once from a checkpoint (everything is checked and packed there), then owned by the engine thread, which calls
+// `forward` once per step. All memory that a step needs is allocated when the model is built.
+
+import BerthCore
+import BerthKernels
+import BerthStore
+
+/// A model in memory.
+public final class Model: CausalModel {
+    public let configuration: ModelConfiguration
+    public let format: WeightFormat
+    public let compute: Compute
+    public let kvLayout: KVLayout
+    public let maxRows: Int
+    public let maxLogitRows: Int
+
+    private let map: ModuleMap
+    private let store: WeightStore
+    private let scratch: Scratch
+    private let embedding: Embedding
+    private let layers: [DecoderLayer]
+    private let head: LMHead
+    private let rotary: [RotaryTable]
+
+    public var vocabularySize: Int { configuration.vocabularySize }
+    public var contextLength: Int { configuration.contextLength }
+    public var endTokens: Set<Int32> { configuration.endTokens }
+    /// What adapters may target.
+    public var catalog: ModuleCatalog { map.catalog }
+
+    /// Rows of logits of a batch where nobody asks for another number: enough for as many requests decoding at once.
+    public static func defaultLogitRows(maxRows: Int) -> Int { min(maxRows, 64) }
+
+    /// Checks and packs a checkpoint. Throws what is wrong with it, by field or tensor.
+    ///
+    /// - Parameters:
+    ///   - format: of the linear layers. f32 keeps KV cache and adapters in f32 too; the others keep them in bf16.
+    ///   - maxRows: the most rows that a batch will have.
+    public init(
+        checkpoint: Checkpoint, format: WeightFormat, compute: Compute, maxRows: Int, maxLogitRows: Int? = nil
+    ) throws(ModelError) {
+        precondition(maxRows > 0)
+        configuration = try ModelConfiguration(config: checkpoint.config, generationConfig: checkpoint.generationConfig)
+        let names = TensorNames(configuration, tensors: Set(checkpoint.tensors.keys))
+        let plan = WeightPlan(configuration, format: format, names: names)
+        try plan.check(checkpoint, configuration)
+        store = WeightStore(plan, packing: checkpoint, compute: compute)
+        map = ModuleMap(configuration, names: names) { checkpoint.tensors[$0] }
+
+        self.format = format
+        self.compute = compute
+        self.maxRows = maxRows
+        self.maxLogitRows = maxLogitRows ?? Self.defaultLogitRows(maxRows: maxRows)
+        kvLayout = KVLayout(configuration, format: format)
+        scratch = Scratch(configuration, ScratchSize(configuration, maxRows: maxRows, maxLogitRows: self.maxLogitRows))
+        rotary = configuration.ropes.map { [configuration] in RotaryTable($0, headDim: configuration.headDim) }
+        embedding = Embedding(table: store.matrix(TensorNames.embedding))
+        layers = configuration.layers.indices.map { [store, configuration, map] index in
+            DecoderLayer(store, configuration, names: names, layer: index, firstModule: map.layerStart[index])
+        }
+        let headName = configuration.tiesEmbeddings ? TensorNames.embedding : TensorNames.head
+        head = LMHead(norm: RMSNorm(weight: store.vector(TensorNames.norm), epsilon: configuration.epsilon), weights: store.matrix(headName))
+    }
+
+    /// What a model of this configuration takes.
+    public static func memoryPlan(
+        configuration: ModelConfiguration, format: WeightFormat, maxRows: Int, maxLogitRows: Int? = nil
+    ) -> MemoryPlan {
+        let plan = WeightPlan(configuration, format: format, names: TensorNames(configuration, tensors: []))
+        let dense = plan.extents.first { $0.expert != nil }?.offset ?? plan.bytes
+        let size = ScratchSize(configuration, maxRows: maxRows, maxLogitRows: maxLogitRows ?? defaultLogitRows(maxRows: maxRows))
+        let layout = KVLayout(configuration, format: format)
+        return MemoryPlan(
+            denseBytes: dense, expertBytes: plan.bytes - dense,
+            scratchBytes: Scratch.bytes(configuration, size) + Scratch.preparedBytes(configuration, size),
+            pageBytes: layout.pageBytes, blockTokens: layout.blockTokens)
+    }
+
+    /// How an adapter that was validated against `catalog` lies in memory.
+    public func plan(_ adapter: AdapterCheckpoint) -> AdapterPlan {
+        AdapterPlan(adapter, map: map, type: format == .f32 ? .f32 : .bf16)
+    }
+
+    public func forward(_ batch: Batch) -> Rows {
+        check(batch)
+        let step = Step(batch, scratch: scratch, compute: compute, layout: kvLayout, rotary: rotary)
+        let hidden = scratch.hidden.first(step.rows)
+        embedding(batch.tokens, into: hidden, step)
+        for layer in layers { layer(hidden, step) }
+        return head(hidden, batch, step)
+    }
+
+    /// The engine checks requests; a batch that breaks a bound is a bug in it.
+    private func check(_ batch: Batch) {
+        precondition(!batch.tokens.isEmpty && batch.tokens.count <= maxRows, "a batch of \(batch.tokens.count) rows, at most \(maxRows)")
+        precondition(batch.logitRowCount <= maxLogitRows, "\(batch.logitRowCount) rows of logits, at most \(maxLogitRows)")
+        precondition(batch.sequences.reduce(0) { $0 + $1.rowCount } == batch.tokens.count, "the sequences are not the batch's rows")
+        for sequence in batch.sequences {
+            let end = sequence.startPosition + sequence.rowCount
+            precondition(sequence.rowCount > 0 && sequence.startPosition >= 0 && end <= contextLength, "a sequence of \(end) tokens")
+            precondition(end <= sequence.pages.count * kvLayout.blockTokens, "\(sequence.pages.count) pages for \(end) tokens")
+            precondition(0 <= sequence.logitRows.lowerBound && sequence.logitRows.upperBound <= sequence.rowCount)
+        }
+        let vocabulary = Int32(vocabularySize)
+        precondition(batch.tokens.allSatisfy { $0 >= 0 && $0 < vocabulary }, "a token outside the vocabulary")
+    }
+}
+
+/// One layer: attention and a feed-forward part, each on normalised rows and added to the residual.
+struct DecoderLayer {
+    private enum FeedForward {
+        case dense(DenseMLP)
+        case experts(MixtureOfExperts)
+    }
+
+    private let attentionNorm: RMSNorm, feedForwardNorm: RMSNorm
+    private let attention: Attention
+    private let feedForward: FeedForward
+
+    init(_ store: WeightStore, _ c: ModelConfiguration, names: TensorNames, layer: Int, firstModule: Int) {
+        typealias Offset = ModuleMap.Offset
+        let path = TensorNames.layer(layer)
+        attentionNorm = RMSNorm(weight: store.vector(path + ".input_layernorm"), epsilon: c.epsilon)
+        feedForwardNorm = RMSNorm(weight: store.vector(path + ".post_attention_layernorm"), epsilon: c.epsilon)
+        attention = Attention(store, c, layer: layer, firstModule: firstModule)
+        switch c.layers[layer].feedForward {
+        case .dense(let width):
+            feedForward = .dense(
+                DenseMLP(
+                    store, path + ".mlp", hiddenSize: c.hiddenSize, width: width, gate: firstModule + Offset.gate, up: firstModule + Offset.up,
+                    down: firstModule + Offset.down))
+        case .experts(let experts):
+            feedForward = .experts(
+                MixtureOfExperts(store, c, experts, names: names.experts[layer], layer: layer, firstModule: firstModule))
+        }
+    }
+
+    func callAsFunction(_ hidden: Rows, _ step: Step) {
+        let x = step.scratch.normalized.first(step.rows)
+        attentionNorm(hidden, into: x, step.compute)
+        attention(x, addingTo: hidden, step)
+        feedForwardNorm(hidden, into: x, step.compute)
+        switch feedForward {
+        case .dense(let mlp): mlp(x, into: hidden, accumulate: true, step)
+        case .experts(let mixture): mixture(x, addingTo: hidden, step)
+        }
+    }
+}

@@ -1,0 +1,138 @@
+// The memory of a forward pass: every buffer that layers write, allocated once for the largest batch.
+//
+// The sizes follow from the configuration, so that the daemon knows them before it starts. Layers run one after another and
+// hand results on through these buffers only; each is written before it is read within a step, and nothing in them
+// survives one.
+
+import BerthCore
+import BerthKernels
+
+/// Sizes of the buffers, in rows.
+struct ScratchSize {
+    let rows: Int
+    let logitRows: Int
+    /// Places of experts' rows that are in the projections at once.
+    let portionRows: Int
+
+    init(_ c: ModelConfiguration, maxRows: Int, maxLogitRows: Int) {
+        rows = maxRows
+        logitRows = maxLogitRows
+        let chosen = c.largestExperts?.chosen ?? 0
+        portionRows = min(maxRows * chosen, max(2 * maxRows, 64))
+    }
+}
+
+/// The buffers of one model.
+final class Scratch {
+    /// The rows between layers.
+    let hidden: Rows
+    let normalized: Rows
+    let qkv: Rows
+    let attended: Rows
+    /// gate|up of dense, shared and chosen experts.
+    let gateUp: Rows
+    let logitHidden: Rows
+    let logits: Rows
+    /// Sine and cosine of every row, per rotary embedding.
+    let angles: [UnsafeMutablePointer<Float>]
+    let embeddingRanks: UnsafeMutablePointer<Float>
+
+    // Mixtures of experts.
+    let portionRows: Int
+    let routerLogits: Rows
+    let portion: Rows
+    /// `[rows · chosen]`
+    let expertOutput: Rows
+    let sharedOutput: Rows
+    let chosenExperts: UnsafeMutablePointer<Int32>
+    let chosenWeights: UnsafeMutablePointer<Float>
+    let places: UnsafeMutablePointer<Int32>
+    let rowAtPlace: UnsafeMutablePointer<Int32>
+    let expertStarts: UnsafeMutablePointer<Int32>
+
+    /// Activations in the form of some weight format; valid until the next `prepare`.
+    let prepared = PreparedRows()
+    private let memory: AlignedBuffer
+
+    init(_ c: ModelConfiguration, _ size: ScratchSize) {
+        memory = AlignedBuffer(bytes: Self.bytes(c, size))
+        var arena = Arena(base: memory.base)
+        let experts = c.largestExperts
+        let choices = size.rows * (experts?.chosen ?? 0)
+        hidden = arena.rows(size.rows, c.hiddenSize)
+        normalized = arena.rows(size.rows, c.hiddenSize)
+        qkv = arena.rows(size.rows, c.qkvWidth)
+        attended = arena.rows(size.rows, c.queryWidth)
+        gateUp = arena.rows(max(size.rows, size.portionRows), 2 * c.largestIntermediateSize)
+        logitHidden = arena.rows(size.logitRows, c.hiddenSize)
+        logits = arena.rows(size.logitRows, c.vocabularySize)
+        angles = c.ropes.map { _ in arena.take(Float.self, size.rows * c.headDim) }
+        embeddingRanks = arena.take(Float.self, size.rows * Limits.adapterRank)
+        portionRows = size.portionRows
+        routerLogits = arena.rows(experts == nil ? 0 : size.rows, (experts?.count ?? 0) + 1)
+        portion = arena.rows(size.portionRows, c.hiddenSize)
+        expertOutput = arena.rows(choices, c.hiddenSize)
+        sharedOutput = arena.rows(experts?.sharedIntermediateSize == nil ? 0 : size.rows, c.hiddenSize)
+        chosenExperts = arena.take(Int32.self, choices)
+        chosenWeights = arena.take(Float.self, choices)
+        places = arena.take(Int32.self, choices)
+        rowAtPlace = arena.take(Int32.self, choices)
+        expertStarts = arena.take(Int32.self, (experts?.count ?? 0) + 1)
+        precondition(arena.bytes <= memory.bytes)
+    }
+
+    /// Bytes of all buffers.
+    static func bytes(_ c: ModelConfiguration, _ size: ScratchSize) -> Int {
+        let experts = c.largestExperts
+        let choices = size.rows * (experts?.chosen ?? 0)
+        var floats = size.rows * (2 * c.hiddenSize + c.qkvWidth + c.queryWidth)
+        floats += max(size.rows, size.portionRows) * 2 * c.largestIntermediateSize
+        floats += size.logitRows * (c.hiddenSize + c.vocabularySize)
+        floats += size.rows * (c.headDim * c.ropes.count + Limits.adapterRank)
+        if let experts {
+            floats += size.rows * (experts.count + 1) + (size.portionRows + choices) * c.hiddenSize + 4 * choices + experts.count + 1
+            if experts.sharedIntermediateSize != nil { floats += size.rows * c.hiddenSize }
+        }
+        return floats * 4 + 32 * 64  // every buffer starts on a line
+    }
+
+    /// Bytes that `prepared` grows to, at most: rows as f32 are views, as bf16 two bytes a value, as int8 a little more than one.
+    static func preparedBytes(_ c: ModelConfiguration, _ size: ScratchSize) -> Int {
+        max(size.rows, size.portionRows, size.logitRows) * (max(c.hiddenSize, c.queryWidth, c.largestIntermediateSize) * 2 + 128)
+    }
+}
+
+/// Hands out pieces of a buffer, each on a line of its own.
+private struct Arena {
+    let base: UnsafeMutableRawPointer
+    var bytes = 0
+
+    mutating func take<Element>(_ type: Element.Type, _ count: Int) -> UnsafeMutablePointer<Element> {
+        let start = base + bytes
+        bytes += (count * MemoryLayout<Element>.stride + 63) / 64 * 64
+        return start.bindMemory(to: type, capacity: count)
+    }
+
+    mutating func rows(_ count: Int, _ columns: Int) -> Rows {
+        Rows(base: take(Float.self, count * columns), count: count, columns: columns)
+    }
+}
+
+extension ModelConfiguration {
+    /// The mixture whose scratch fits all layers' mixtures; all layers of a model have the same one.
+    var largestExperts: Experts? {
+        for layer in layers {
+            if case .experts(let experts) = layer.feedForward { return experts }
+        }
+        return nil
+    }
+
+    var largestIntermediateSize: Int {
+        layers.map { layer in
+            switch layer.feedForward {
+            case .dense(let width): width
+            case .experts(let experts): max(experts.intermediateSize, experts.sharedIntermediateSize ?? 0)
+            }
+        }.max() ?? 0
+    }
+}

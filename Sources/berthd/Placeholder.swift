@@ -1,0 +1,2 @@
+// Replaced by the first command.
+@main struct Placeholder { static func main() {} }

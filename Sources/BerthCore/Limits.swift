@@ -85,6 +85,23 @@ public enum Limits {
     /// Threads of the compute pool.
     public static let computeThreads = 256
 
+    // MARK: tokenizers
+    /// The greatest id of a token.
+    public static let tokenIdentifier = (1 << 22) - 1
+    public static let tokenizerMerges = 1 << 22
+    /// Tokens outside of the model's vocabulary.
+    public static let addedTokens = 1 << 16
+    /// One regular expression of a tokenizer, and the nesting of its groups.
+    public static let patternBytes = 64 << 10
+    public static let patternDepth = 64
+    /// What one search may cost in the regular expression engine: backtracking steps and bytes of its stack.
+    public static let patternSteps = 50_000_000
+    public static let patternStackBytes = 64 << 20
+    /// Characters that a decoder takes from an end of a token.
+    public static let decoderStrip = 1 << 16
+    /// Steps of one normalizer, pre-tokenizer, decoder or post-processor, nested sequences counted through.
+    public static let tokenizerSteps = 64
+
     // MARK: chat templates
     /// Evaluation steps of one rendering; a template that needs more is refused.
     public static let templateSteps = 2_000_000

@@ -1,0 +1,95 @@
+// What stands beside tokenizer.json in a checkpoint's folder: the names of special tokens and the chat template.
+
+import BerthCore
+import Glibc
+
+/// The tokenizer's part of a checkpoint's configuration.
+public struct TokenizerConfiguration: Sendable {
+    /// `bos_token`, `eos_token`, `pad_token`, `unk_token` and the like, by these names, for chat templates.
+    public var specialTokens: [String: String] = [:]
+    /// The chat template in Jinja's language, where the checkpoint has one.
+    public var chatTemplateSource: String?
+
+    public init() {}
+
+    private static let tokenNames = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"]
+
+    /// Reads what `directory` has of `tokenizer_config.json`, `special_tokens_map.json` (older checkpoints) and
+    /// `chat_template.jinja` (which has precedence over a template inside the configuration).
+    init(directory: String) throws(TextError) {
+        for file in ["special_tokens_map.json", "tokenizer_config.json"] {
+            guard let bytes = try FileBytes.readIfPresent(directory + "/" + file, limit: Limits.configurationFileBytes) else { continue }
+            let json: JSON
+            do {
+                json = try JSON(parsing: bytes)
+            } catch {
+                throw TextError(.malformed, "\(file): \(error)")
+            }
+            let reader = try ComponentReader(json, file)
+            for name in Self.tokenNames {
+                guard let value = reader.value(name) else { continue }
+                guard let text = value.string ?? value["content"]?.string else { throw reader.wrongType(name, "a token") }
+                specialTokens[name] = text
+            }
+            if let template = reader.value("chat_template") { chatTemplateSource = try Self.template(template, reader) }
+        }
+        if let bytes = try FileBytes.readIfPresent(directory + "/chat_template.jinja", limit: Limits.configurationFileBytes) {
+            chatTemplateSource = String(decoding: bytes, as: UTF8.self)
+        }
+    }
+
+    /// A template, or the one called "default" of a list of `{name, template}`.
+    private static func template(_ json: JSON, _ reader: ComponentReader) throws(TextError) -> String? {
+        if let text = json.string { return text }
+        guard let list = json.array else { throw reader.wrongType("chat_template", "a template or a list of them") }
+        return list.first { $0["name"]?.string == "default" }?["template"]?.string
+    }
+}
+
+extension Tokenizer {
+    /// Reads the tokenizer of the checkpoint in the folder `directory`.
+    public convenience init(directory: String) throws(TextError) {
+        guard let bytes = try FileBytes.readIfPresent(directory + "/tokenizer.json", limit: Limits.tokenizerFileBytes) else {
+            throw TextError(.unreadable, "tokenizer.json: no such file in \(directory)")
+        }
+        try self.init(parsing: bytes, configuration: try TokenizerConfiguration(directory: directory))
+    }
+
+    /// The chat template's source, where the checkpoint has one.
+    public var chatTemplateSource: String? { configuration.chatTemplateSource }
+    /// The special tokens by name (`bos_token`, `eos_token`, …), as chat templates want them.
+    public var specialTokens: [String: String] { configuration.specialTokens }
+    public var bosToken: String? { specialTokens["bos_token"] }
+    public var eosToken: String? { specialTokens["eos_token"] }
+    public var bosTokenID: Int32? { bosToken.flatMap(id(of:)) }
+    public var eosTokenID: Int32? { eosToken.flatMap(id(of:)) }
+}
+
+/// Whole files as bytes.
+enum FileBytes {
+    /// The contents of `path`; nil where there is no such file.
+    static func readIfPresent(_ path: String, limit: Int) throws(TextError) -> [UInt8]? {
+        let name = path.split(separator: "/").last.map(String.init) ?? path
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        if descriptor < 0 {
+            if errno == ENOENT { return nil }
+            throw TextError(.unreadable, "\(name): \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { throw TextError(.unreadable, "\(name): not a regular file") }
+        guard Int(status.st_size) <= limit else { throw TextError(.tooLarge, "\(name): more than \(limit) bytes") }
+        var failure: Int32 = 0
+        let bytes = [UInt8](unsafeUninitializedCapacity: Int(status.st_size)) { buffer, count in
+            while count < buffer.count {
+                let got = read(descriptor, buffer.baseAddress! + count, buffer.count - count)
+                if got < 0, errno == EINTR { continue }
+                if got < 0 { failure = errno }
+                if got <= 0 { return }
+                count += got
+            }
+        }
+        guard failure == 0 else { throw TextError(.unreadable, "\(name): \(String(cString: strerror(failure)))") }
+        return bytes
+    }
+}

@@ -27,6 +27,8 @@ public enum Limits {
     public static let adapterPatternBytes = 1024
     public static let adapterPatternSteps = 100_000
     public static let registeredAdapters = 100_000
+    /// Adapters that are read from disk at the same time.
+    public static let adapterReads = 4
 
     // MARK: memory
     /// Kernel mappings that windows over scattered pages may take: half of what Linux gives a process by default (`vm.max_map_count`).
@@ -74,6 +76,8 @@ public enum Limits {
     // MARK: requests
     /// Requests that wait or run in the engine.
     public static let queuedRequests = 4096
+    /// Administrative commands that wait for the engine.
+    public static let queuedCommands = 1024
     /// `n` of one request, and prompts in one request's array.
     public static let choicesPerRequest = 128
     public static let stopStrings = 16

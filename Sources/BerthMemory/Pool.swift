@@ -148,6 +148,9 @@ public final class Pool {
 
     public func pages(of lease: borrowing Lease) -> [PageIndex] { slots[live(lease)].pages }
 
+    /// The page that was added last.
+    public func lastPage(of lease: borrowing Lease) -> PageIndex { slots[live(lease)].pages.last! }
+
     public func pageCount(of lease: borrowing Lease) -> Int { slots[live(lease)].pages.count }
 
     public func state(of lease: borrowing Lease) -> PageState { slots[live(lease)].state }

@@ -1,0 +1,120 @@
+// Adapters come and go, the disk reports, and people look: everything but requests that reaches a running engine.
+
+import BerthCore
+import BerthMemory
+import BerthModels
+
+/// Sums since the start, and what is here now.
+public struct EngineCounters: Sendable, Equatable {
+    /// Prompt tokens of requests whose prefill is complete.
+    public var promptTokens = 0
+    public var generatedTokens = 0
+    /// Rows computed: prompt, generated and recomputed tokens.
+    public var computedTokens = 0
+    public var steps = 0
+    public var preemptions = 0
+    public var finishedRequests = 0
+    public var cancelledRequests = 0
+    public var failedRequests = 0
+    public var adapterLoads = 0
+    public var adapterEvictions = 0
+    public var failedAdapterReads = 0
+    public var runningRequests = 0
+    public var waitingRequests = 0
+
+    public init() {}
+}
+
+extension Engine {
+    /// Registers an adapter, or replaces the one of that name; it is read when a request needs it. Requests that began on the version
+    /// before end on it.
+    public func registerAdapter(_ name: AdapterName, _ source: AdapterSource) throws(GenerationFailure) {
+        try registry.register(name, source)
+        stir()
+    }
+
+    /// Keeps a name whose requests are refused with `reason`.
+    public func rejectAdapter(_ name: AdapterName, reason: String) {
+        registry.reject(name, reason: reason)
+        stir()
+    }
+
+    /// Forgets an adapter. Requests that began on it end on it, then its memory is freed; requests that still wait for it fail.
+    public func unregisterAdapter(_ name: AdapterName) throws(GenerationFailure) {
+        guard registry.unregister(name) else { throw GenerationFailure(.unknownAdapter, "there is no adapter \(name)") }
+        for request in waiting.requests where request.request.adapter == name && request.adapter == nil {
+            fail(request, GenerationFailure(.unknownAdapter, "adapter \(name) was removed"))
+        }
+        stir()
+    }
+
+    /// A pinned adapter is read as soon as there is room and never leaves memory.
+    public func setPinned(_ name: AdapterName, _ isPinned: Bool) throws(GenerationFailure) {
+        try registry.setPinned(name, isPinned)
+        stir()
+    }
+
+    /// A read that the reader was asked for has ended. Where it failed, the requests that wait for it fail, and nobody else.
+    public func adapterRead(_ ticket: AdapterReadTicket, _ result: Result<AdapterWeights, GenerationFailure>) {
+        let adapter = registry.finishRead(ticket, result)
+        if case .failure(let failure) = result {
+            let isCurrent = if case .adapter(let current) = registry.entries[adapter.name] { current === adapter } else { false }
+            for request in waiting.requests
+            where request.adapter === adapter || (isCurrent && request.adapter == nil && request.request.adapter == adapter.name) {
+                fail(request, GenerationFailure(failure.code, "adapter \(adapter.name) could not be read: \(failure.message)"))
+            }
+        }
+        stir()
+    }
+
+    // MARK: accounts
+
+    public var adapters: [AdapterStatus] { registry.statuses }
+
+    /// In order of arrival: first who runs, then who waits.
+    public var requests: [RequestStatus] { (running.requests + waiting.requests).map(RequestStatus.init) }
+
+    public var poolSnapshot: PoolSnapshot { pool.snapshot }
+
+    public var counterSnapshot: EngineCounters {
+        var counters = counters
+        counters.adapterLoads = registry.loads
+        counters.adapterEvictions = registry.evictions
+        counters.failedAdapterReads = registry.failedReads
+        counters.runningRequests = running.count
+        counters.waitingRequests = waiting.count
+        return counters
+    }
+
+    /// Proves that requests, adapters and leases agree and that the pool's sums are right; traps where they do not.
+    public func checkInvariants() {
+        pool.checkInvariants()
+        precondition(active.count == running.count + waiting.count, "a request is in no list, or in two")
+        var pages = 0
+        var leases = 0
+        var uses: [ObjectIdentifier: (adapter: Adapter, running: Int, bound: Int)] = [:]
+        for request in running.requests {
+            precondition(request.isRunning && request.lease != nil, "request \(request.request.id) runs without pages")
+            let held = pool.pageCount(of: request.lease!)
+            precondition(held == request.pages.count && request.computed <= held * model.kvLayout.blockTokens && request.pending > 0)
+            precondition(request.adapter != nil || request.request.adapter == nil, "request \(request.request.id) runs without its adapter")
+            precondition(request.adapter == nil || request.adapter!.weights != nil, "request \(request.request.id) runs on an adapter that is not in memory")
+            pages += held
+            leases += 1
+        }
+        for request in waiting.requests {
+            precondition(!request.isRunning && request.lease == nil && request.pages.isEmpty && request.computed == 0, "request \(request.request.id) waits with pages")
+        }
+        for request in active.values {
+            guard let adapter = request.adapter else { continue }
+            let known = uses[ObjectIdentifier(adapter)] ?? (adapter, 0, 0)
+            uses[ObjectIdentifier(adapter)] = (adapter, known.running + (request.isRunning ? 1 : 0), known.bound + 1)
+        }
+        for (adapter, running, bound) in uses.values {
+            precondition(adapter.runningRequests == running && adapter.boundRequests == bound, "adapter \(adapter.name) miscounts its requests")
+        }
+        precondition(pages == pool.pageCount(of: .kv), "requests hold \(pages) pages, the pool has leased \(pool.pageCount(of: .kv)) for KV")
+        precondition(registry.checkInvariants() == pool.pageCount(of: .adapter), "adapters and the pool disagree on pages")
+        precondition(hasWork || waiting.isEmpty || !running.isEmpty || registry.readsInFlight > 0, "requests wait and nothing will wake them")
+    }
+}

@@ -1,0 +1,198 @@
+// The engine: requests go in, tokens come out, one step at a time.
+//
+// A state machine on one thread. Its inputs are calls: `submit`, `cancel`, administration, `adapterRead` for what the disk
+// has brought, and `step(now:)` with the time. Its output is the list of events that a step returns. It starts no thread,
+// reads no clock and no file, and takes no lock, so the same code serves under a daemon's mailbox and under a virtual clock.
+//
+// What it owns: requests (waiting in order of arrival, or running), the pool's leases (KV blocks belong to requests, windows to
+// adapters), the adapter registry. What it promises: a request's tokens depend on nothing but the request; every request ends
+// with exactly one `.finished` or `.failed`, and holds nothing from then on; a request, an adapter or a read that fails
+// harms no other.
+//
+// The steps of a request are in `ActiveRequest.swift`, admission and preemption in `Engine+Admission.swift`, the batch in
+// `Engine+Step.swift`.
+
+import BerthCore
+import BerthKernels
+import BerthMemory
+import BerthModels
+import BerthText
+
+public struct EngineConfiguration: Sendable {
+    /// Rows of one batch, at most: decode tokens and prefill chunks together. The model's own bound holds too.
+    public var stepTokens = 512
+    /// Requests in the running set, at most.
+    public var runningRequests = 128
+    /// Rows of logits that one step may ask for. The model's own bound holds too.
+    public var stepLogits = 128
+    /// Requests that wait or run, at most.
+    public var queuedRequests = Limits.queuedRequests
+    /// Adapters read from disk at the same time, at most.
+    public var adapterReads = Limits.adapterReads
+
+    public init() {}
+}
+
+public final class Engine {
+    let model: any CausalModel
+    let pool: Pool
+    let registry: AdapterRegistry
+    let configuration: EngineConfiguration
+    let endTokens: Set<Int32>
+    private let makeDetokenizer: (_ showsSpecialTokens: Bool) -> any Detokenizer
+
+    /// Every request that has not ended.
+    var active: [RequestID: ActiveRequest] = [:]
+    /// Queued, waiting for an adapter, or preempted.
+    var waiting = ArrivalList()
+    /// In the running set: each holds the KV blocks of all its known tokens.
+    var running = ArrivalList()
+    private var arrivals: UInt64 = 0
+    var isDraining = false
+    /// Something changed that may let a waiting request in.
+    var admissionPending = false
+    /// The last step could not run anything; only an input can change that.
+    var isStalled = false
+    var now: UInt64 = 0
+    var counters = EngineCounters()
+    private var events: [(RequestID, GenerationEvent)] = []
+
+    // Kept between steps for their memory.
+    var plan = StepPlan()
+    var batch = Batch(tokens: [], sequences: [])
+    let scratch: UnsafeMutablePointer<Float>
+
+    /// `pool` has pages of `model.kvLayout.pageBytes` or more and is empty. `detokenizer` makes one for each request.
+    public init(
+        model: any CausalModel, pool: Pool, reader: any AdapterReader, endTokens: Set<Int32>, configuration: EngineConfiguration = EngineConfiguration(),
+        detokenizer: @escaping (_ showsSpecialTokens: Bool) -> any Detokenizer
+    ) {
+        precondition(pool.pageBytes >= model.kvLayout.pageBytes, "a KV block does not fit a page")
+        var configuration = configuration
+        precondition(configuration.stepTokens > 0 && configuration.stepLogits > 0 && configuration.runningRequests > 0 && configuration.adapterReads > 0)
+        configuration.stepTokens = min(configuration.stepTokens, model.maxRows)
+        configuration.stepLogits = min(configuration.stepLogits, model.maxLogitRows)
+        // Every running request can have its row in every step.
+        configuration.runningRequests = min(configuration.runningRequests, configuration.stepTokens, configuration.stepLogits)
+        self.model = model
+        self.pool = pool
+        self.configuration = configuration
+        self.endTokens = endTokens
+        makeDetokenizer = detokenizer
+        registry = AdapterRegistry(pool: pool, reader: reader, readLimit: configuration.adapterReads)
+        scratch = .allocate(capacity: model.vocabularySize)
+        scratch.initialize(repeating: 0, count: model.vocabularySize)
+    }
+
+    /// An engine with the text side of a checkpoint's tokenizer.
+    public convenience init(
+        model: any CausalModel, pool: Pool, reader: any AdapterReader, endTokens: Set<Int32>, tokenizer: Tokenizer,
+        configuration: EngineConfiguration = EngineConfiguration()
+    ) {
+        self.init(model: model, pool: pool, reader: reader, endTokens: endTokens, configuration: configuration) { showsSpecialTokens in
+            tokenizer.detokenizer(skipSpecialTokens: !showsSpecialTokens)
+        }
+    }
+
+    deinit {
+        for request in active.values { if let lease = request.lease.take() { pool.release(lease) } }
+        registry.shutDown()
+        scratch.deallocate()
+    }
+
+    // MARK: requests
+
+    /// Takes a request over. Whatever becomes of it is told by events, a refusal too. The id is new.
+    public func submit(_ request: GenerationRequest, now: UInt64) {
+        self.now = now
+        precondition(active[request.id] == nil, "request \(request.id) was submitted twice")
+        if let failure = refusal(of: request) {
+            counters.failedRequests += 1
+            emit(request.id, .failed(failure))
+            return
+        }
+        arrivals += 1
+        let entered = ActiveRequest(request, arrival: arrivals, time: now, detokenizer: makeDetokenizer(request.showsSpecialTokens))
+        active[request.id] = entered
+        waiting.insert(entered)
+        stir()
+    }
+
+    /// Ends a request, wherever it is, and frees what it holds. Nothing happens where it has ended already.
+    public func cancel(_ id: RequestID, now: UInt64) {
+        self.now = now
+        guard let request = active[id] else { return }
+        finish(request, .cancelled, text: "")
+        running.removeFinished()
+    }
+
+    /// Ends every request.
+    public func cancelAll(now: UInt64) {
+        for request in running.requests + waiting.requests { cancel(request.request.id, now: now) }
+    }
+
+    /// Refuses new requests from now on; those that are here go on to their end.
+    public func drain() { isDraining = true }
+
+    /// No request is here and no event is left to fetch.
+    public var isEmpty: Bool { active.isEmpty && events.isEmpty }
+
+    /// A step would do something. False while every request waits for a disk.
+    public var hasWork: Bool { !events.isEmpty || admissionPending || (!running.isEmpty && !isStalled) }
+
+    /// Runs one step: lets requests in, computes one batch, and returns what happened since the last step, in order.
+    /// `now` is a monotonic time in nanoseconds.
+    public func step(now: UInt64) -> [(RequestID, GenerationEvent)] {
+        self.now = now
+        if admissionPending { admit() }
+        if !running.isEmpty { runBatch() }
+        defer { events = [] }
+        return events
+    }
+
+    /// An input came: look again for what can run.
+    func stir() {
+        admissionPending = admissionPending || !waiting.isEmpty || !registry.pinnedAbsent.isEmpty
+        isStalled = false
+    }
+
+    // MARK: the ends of a request
+
+    func emit(_ id: RequestID, _ event: GenerationEvent) { events.append((id, event)) }
+
+    func finish(_ request: ActiveRequest, _ reason: FinishReason, text: String) {
+        if reason == .cancelled { counters.cancelledRequests += 1 } else { counters.finishedRequests += 1 }
+        release(request)
+        emit(request.request.id, .finished(reason, text: text, usage: request.usage))
+    }
+
+    func fail(_ request: ActiveRequest, _ failure: GenerationFailure) {
+        counters.failedRequests += 1
+        release(request)
+        emit(request.request.id, .failed(failure))
+    }
+
+    /// Frees everything. A running request stays in its list, as finished, until the caller clears the list.
+    private func release(_ request: ActiveRequest) {
+        if request.isRunning {
+            releasePages(of: request)
+        } else {
+            waiting.remove(request)
+        }
+        if let adapter = request.adapter {
+            request.adapter = nil
+            registry.unbind(adapter)
+        }
+        request.phase = .finished
+        active[request.request.id] = nil
+        stir()
+    }
+
+    /// Takes the KV blocks and the use of the adapter from a running request.
+    func releasePages(of request: ActiveRequest) {
+        if let lease = request.lease.take() { pool.release(lease) }
+        request.pages = []
+        request.computed = 0
+        if let adapter = request.adapter { registry.endUse(adapter, now: now) }
+    }
+}

@@ -1,0 +1,31 @@
+// Threads that read adapters while the engine computes.
+
+import BerthModels
+
+/// Performs reads in order on a few threads and reports each. At most `Limits.adapterReads` wait here: the engine asks for no more.
+///
+/// The memory of a read belongs to its thread until it is reported. So a reader is stopped, and its threads joined, before the
+/// pool goes away.
+final class DiskReader: AdapterReader, @unchecked Sendable {
+    // Unchecked: `threads` is written in `init` and read in `stop`, by the host; the rest is immutable.
+    private let reads = BlockingQueue<AdapterRead>()
+    private var threads: [Thread] = []
+
+    /// `report` is called on the reader's threads.
+    init(threads count: Int, report: @escaping @Sendable (AdapterReadTicket, Result<AdapterWeights, GenerationFailure>) -> Void) {
+        let reads = reads
+        threads = (0..<count).map { _ in
+            Thread {
+                while let read = reads.takeOne() { report(read.ticket, read.perform()) }
+            }
+        }
+    }
+
+    func begin(_ read: AdapterRead) { reads.put(read) }
+
+    /// Finishes the reads that threads are in the middle of, drops the others, and ends the threads.
+    func stop() {
+        reads.close()
+        for thread in threads { thread.join() }
+    }
+}

@@ -1,0 +1,56 @@
+// What administrators ask of a running engine.
+
+import BerthCore
+import BerthMemory
+
+public enum EngineCommand: Sendable {
+    /// Registers or replaces an adapter that has been validated. → `.done`
+    case register(AdapterName, AdapterSource)
+    /// Keeps a name whose requests are refused with the reason. → `.done`
+    case reject(AdapterName, reason: String)
+    /// → `.done`
+    case unregister(AdapterName)
+    /// → `.done`
+    case pin(AdapterName, Bool)
+    /// → `.adapters`
+    case listAdapters
+    /// → `.requests`
+    case listRequests
+    /// → `.pool`
+    case pool
+    /// → `.counters`
+    case counters
+    /// The most tokens one request may have, prompt and output, by itself. → `.tokens`
+    case capacity(AdapterName?)
+}
+
+public enum EngineReply: Sendable {
+    case done
+    case failed(GenerationFailure)
+    case adapters([AdapterStatus])
+    case requests([RequestStatus])
+    case pool(PoolSnapshot)
+    case counters(EngineCounters)
+    case tokens(Int)
+}
+
+extension Engine {
+    public func perform(_ command: EngineCommand) -> EngineReply {
+        do throws(GenerationFailure) {
+            switch command {
+            case .register(let name, let source): try registerAdapter(name, source)
+            case .reject(let name, let reason): rejectAdapter(name, reason: reason)
+            case .unregister(let name): try unregisterAdapter(name)
+            case .pin(let name, let isPinned): try setPinned(name, isPinned)
+            case .listAdapters: return .adapters(adapters)
+            case .listRequests: return .requests(requests)
+            case .pool: return .pool(poolSnapshot)
+            case .counters: return .counters(counterSnapshot)
+            case .capacity(let name): return .tokens(capacityTokens(adapter: name))
+            }
+            return .done
+        } catch {
+            return .failed(error)
+        }
+    }
+}

@@ -1,0 +1,103 @@
+// One request inside the engine.
+//
+//     queued ──▶ waitingForAdapter ──▶ prefilling ──▶ decoding ──▶ finished
+//        ▲               │                 │              │
+//        └───────────────┴── preempted ◀───┴──────────────┘      (cancel and failure lead to finished from anywhere)
+//
+// Its tokens are the prompt and what was generated since; `computed` of them have keys and values in pages. Prefill and
+// decode are the same thing, tokens whose turn has come, and so is the recomputation of a request that was preempted: it
+// prefills its own output. By batch invariance it continues with the tokens it would have had.
+
+import BerthCore
+import BerthMemory
+
+/// Engine thread only.
+final class ActiveRequest {
+    enum Phase: String, Sendable { case queued, waitingForAdapter, prefilling, decoding, finished }
+
+    let request: GenerationRequest
+    /// Rising with submission: who came first is served first and preempted last.
+    let arrival: UInt64
+    let submitTime: UInt64
+    var phase = Phase.queued
+    /// The prompt, then the output.
+    private(set) var tokens: [Int32]
+    /// How many of `tokens` have keys and values in pages.
+    var computed = 0
+    /// The KV blocks; nil outside the running set.
+    var lease: Lease?
+    /// Where the blocks of `lease` are, in order.
+    var pages: [UnsafeMutableRawPointer] = []
+    /// The version this request began with; nil before the first admission, and for base requests.
+    var adapter: Adapter?
+    var sampler: Sampler
+    var text: OutputText
+    /// Entry i belongs to prompt token i; complete when there are as many as prompt tokens.
+    var promptLogprobs: [TokenLogprob?] = []
+    var preemptions = 0
+
+    init(_ request: GenerationRequest, arrival: UInt64, time: UInt64, detokenizer: any Detokenizer) {
+        self.request = request
+        self.arrival = arrival
+        submitTime = time
+        tokens = request.prompt
+        sampler = Sampler(request.sampling, prompt: request.prompt)
+        text = OutputText(detokenizer: detokenizer, stopStrings: request.stopStrings)
+        if request.promptLogprobs { promptLogprobs.append(nil) }
+    }
+
+    var promptCount: Int { request.prompt.count }
+    var generated: Int { tokens.count - promptCount }
+    /// Tokens whose keys and values are not computed yet: at least one while the request runs.
+    var pending: Int { tokens.count - computed }
+    /// The last token's logits choose a next token (they do not where only the prompt is evaluated).
+    var wantsNextToken: Bool { request.maxTokens > 0 }
+    var usage: Usage { Usage(promptTokens: promptCount, completionTokens: generated) }
+    var isRunning: Bool { phase == .prefilling || phase == .decoding }
+
+    func append(_ token: Int32) { tokens.append(token) }
+
+    /// Of the next `count` pending tokens, those whose logits are wanted, relative to the first. Never has a gap: prompt
+    /// log-probabilities end where the prompt does, and the last token follows.
+    func logitRows(ofNext count: Int) -> Range<Int> {
+        let end = computed + count
+        let wantsLast = end == tokens.count && wantsNextToken
+        var first = wantsLast ? end - 1 : end
+        if !promptLogprobs.isEmpty, promptLogprobs.count < promptCount {
+            // The logits of token i tell the probability of token i + 1.
+            let missing = max(computed, promptLogprobs.count - 1)
+            if missing < min(end, promptCount - 1) { first = missing }
+        }
+        let last = wantsLast ? end : max(first, min(end, promptCount - 1))
+        return first < last ? first - computed..<last - computed : 0..<0
+    }
+}
+
+/// A request as operators see it. Holds nothing of its content.
+public struct RequestStatus: Sendable, Equatable {
+    public var id: RequestID
+    public var adapter: AdapterName?
+    /// queued, waitingForAdapter, prefilling or decoding.
+    public var phase: String
+    public var promptTokens: Int
+    public var computedTokens: Int
+    public var generatedTokens: Int
+    public var maxTokens: Int
+    public var pages: Int
+    public var preemptions: Int
+    /// Engine clock, nanoseconds.
+    public var submitTime: UInt64
+
+    init(_ request: ActiveRequest) {
+        id = request.request.id
+        adapter = request.request.adapter
+        phase = request.phase.rawValue
+        promptTokens = request.promptCount
+        computedTokens = request.computed
+        generatedTokens = request.generated
+        maxTokens = request.request.maxTokens
+        pages = request.pages.count
+        preemptions = request.preemptions
+        submitTime = request.submitTime
+    }
+}

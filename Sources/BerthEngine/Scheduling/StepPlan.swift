@@ -1,0 +1,70 @@
+// Which tokens of which requests make up the next batch.
+//
+// Decode first: a request that generates gets its one row in every step, so its stream never stalls behind somebody's long
+// prompt. What the token budget leaves goes to prompts, oldest first, in chunks. Rows of one adapter stand together, so that
+// its matrices are read once for all of them. The plan cannot change any result (batch invariance), only when it comes.
+
+import BerthKernels
+import BerthModels
+
+/// The rows of one request in a step.
+struct ScheduledRows {
+    let request: ActiveRequest
+    let count: Int
+    /// Relative to the first of the rows.
+    let logitRows: Range<Int>
+}
+
+struct StepPlan {
+    private(set) var rows: [ScheduledRows] = []
+    private(set) var tokenCount = 0
+
+    /// Plans a step over the running requests, in order of arrival. Every one of them has its pages. `logitBudget` and
+    /// `tokenBudget` are at least the number of requests.
+    mutating func fill(from running: [ActiveRequest], tokenBudget: Int, logitBudget: Int) {
+        rows.removeAll(keepingCapacity: true)
+        tokenCount = 0
+        var logitsLeft = logitBudget
+        for request in running where request.pending == 1 { schedule(request, 1, &logitsLeft) }
+        for request in running where request.pending > 1 {
+            let left = tokenBudget - tokenCount
+            guard left > 0 else { break }
+            var count = min(request.pending, left)
+            let wanted = request.logitRows(ofNext: count)
+            // Prompt log-probabilities want a row of logits for every token: cut the chunk where the logits end.
+            if wanted.count > logitsLeft { count = wanted.lowerBound + logitsLeft }
+            guard count > 0 else { continue }
+            schedule(request, count, &logitsLeft)
+        }
+        let serials = rows.lazy.map { $0.request.adapter?.serial ?? 0 }
+        if !zip(serials, serials.dropFirst()).allSatisfy({ $0 <= $1 }) {
+            rows.sort { ($0.request.adapter?.serial ?? 0, $0.request.arrival) < ($1.request.adapter?.serial ?? 0, $1.request.arrival) }
+        }
+    }
+
+    private mutating func schedule(_ request: ActiveRequest, _ count: Int, _ logitsLeft: inout Int) {
+        let logitRows = request.logitRows(ofNext: count)
+        logitsLeft -= logitRows.count
+        tokenCount += count
+        rows.append(ScheduledRows(request: request, count: count, logitRows: logitRows))
+    }
+
+    /// Drops the references to requests, keeping the room.
+    mutating func clear() {
+        rows.removeAll(keepingCapacity: true)
+        tokenCount = 0
+    }
+
+    func fill(_ batch: inout Batch) {
+        batch.tokens.removeAll(keepingCapacity: true)
+        batch.sequences.removeAll(keepingCapacity: true)
+        for scheduled in rows {
+            let request = scheduled.request
+            batch.tokens.append(contentsOf: request.tokens[request.computed..<request.computed + scheduled.count])
+            batch.sequences.append(
+                Batch.Sequence(
+                    rowCount: scheduled.count, startPosition: request.computed, pages: request.pages, adapter: request.adapter?.weights,
+                    logitRows: scheduled.logitRows))
+        }
+    }
+}

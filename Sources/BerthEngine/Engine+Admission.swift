@@ -2,7 +2,8 @@
 //
 // The order of arrival is kept strictly where memory is short: a request that finds no pages blocks those behind it, so that
 // small newcomers cannot starve a large request. It is not kept where only the disk is slow: a request whose adapter is being
-// read steps aside until the read ends. (The seam for tenants is here: an order other than that of arrival is another order of
+// read steps aside until the read ends, and the pages it will need are kept for it; otherwise its adapter would be read only to be
+// thrown out again. (The seam for tenants is here: an order other than that of arrival is another order of
 // `waiting`.)
 //
 // When a running request needs a page and there is none, idle adapters leave, least recently used first; then the youngest
@@ -26,14 +27,17 @@ extension Engine {
         admissionPending = false
         for adapter in registry.pinnedAbsent where adapter.lastFailure == nil { _ = registry.beginLoad(adapter) }
         var index = 0
+        /// KV blocks of those who wait for the disk, and come before the one at `index`.
+        var promised = 0
         while index < waiting.count {
             let request = waiting[index]
-            switch tryToAdmit(request) {
+            switch tryToAdmit(request, promised: promised) {
             case .admitted:
                 waiting.remove(at: index)
                 running.insert(request)
             case .waitsForDisk:
                 request.phase = .waitingForAdapter
+                promised += blocks(request.tokens.count)
                 index += 1
             case .failed(let failure):
                 fail(request, failure)
@@ -48,7 +52,10 @@ extension Engine {
         admissionPending = false
     }
 
-    private func tryToAdmit(_ request: ActiveRequest) -> Admission {
+    private func tryToAdmit(_ request: ActiveRequest, promised: Int) -> Admission {
+        // A page for every running request, each of which will want one before long, beside what is promised: a request let in
+        // at their cost would soon be thrown out again.
+        let reserve = running.count + promised
         let adapter: Adapter?
         switch self.adapter(for: request) {
         case .success(let found): adapter = found
@@ -59,7 +66,7 @@ extension Engine {
             case .resident: break
             case .loading: return .waitsForDisk
             case .absent:
-                switch registry.beginLoad(adapter) {
+                switch registry.beginLoad(adapter, leaving: blocks(request.tokens.count) + reserve) {
                 case .begun, .readersBusy: return .waitsForDisk
                 case .noRoom: return .waitsForPages
                 }
@@ -67,7 +74,7 @@ extension Engine {
         }
         guard running.count < configuration.runningRequests else { return .waitsForPages }
         if let adapter { registry.beginUse(adapter, now: now) }
-        guard leasePages(for: request) else {
+        guard leasePages(for: request, leaving: reserve) else {
             if let adapter { registry.endUse(adapter, now: now) }
             return .waitsForPages
         }
@@ -90,11 +97,10 @@ extension Engine {
         }
     }
 
-    /// Leases the blocks of all tokens that the request has. Leaves a page for every running request, each of which will
-    /// want one before long: a request let in at their cost would soon be thrown out again.
-    private func leasePages(for request: ActiveRequest) -> Bool {
+    /// Leases the blocks of all tokens that the request has, where `leaving` more could be had.
+    private func leasePages(for request: ActiveRequest, leaving: Int) -> Bool {
         let blocks = blocks(request.tokens.count)
-        guard registry.makeRoom(blocks + running.count, for: .kv), let lease = pool.reserve(blocks, for: .kv) else { return false }
+        guard registry.makeRoom(blocks, for: .kv, leaving: leaving), let lease = pool.reserve(blocks, for: .kv) else { return false }
         // Written and read by this thread, in steps: there is nobody to wait for.
         pool.publish(lease)
         request.pages = pool.pages(of: lease).map { pool.address(of: $0) }

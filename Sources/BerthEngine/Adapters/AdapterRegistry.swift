@@ -164,10 +164,11 @@ final class AdapterRegistry {
 
     // MARK: residency
 
-    /// Leases pages, evicting idle adapters where needed, and begins to read. The adapter is absent.
-    func beginLoad(_ adapter: Adapter) -> LoadStart {
+    /// Leases pages, evicting idle adapters where needed, and begins to read. The adapter is absent. `leaving` pages must be left or
+    /// be had by evicting: what is needed next.
+    func beginLoad(_ adapter: Adapter, leaving: Int = 0) -> LoadStart {
         guard reads.count < readLimit else { return .readersBusy }
-        guard makeRoom(adapter.pageCount, for: .adapter) else { return .noRoom }
+        guard makeRoom(adapter.pageCount, for: .adapter, leaving: leaving) else { return .noRoom }
         guard let lease = pool.reserve(adapter.pageCount, for: .adapter) else { return .noRoom }
         let memory: UnsafeMutableRawPointer
         do {
@@ -206,11 +207,12 @@ final class AdapterRegistry {
         return adapter
     }
 
-    /// Evicts idle adapters, least recently used first, until the pool has room for `pages` of a class. Evicts none where that cannot be enough.
-    func makeRoom(_ pages: Int, for use: PageClass) -> Bool {
+    /// Evicts idle adapters, least recently used first, until the pool has room for `pages` of a class. False, and none is
+    /// evicted, where all of them would not make room for `leaving` pages more than that.
+    func makeRoom(_ pages: Int, for use: PageClass, leaving: Int = 0) -> Bool {
         let room = pool.room(for: use)
-        if room >= pages { return true }
-        guard room + idlePages >= pages else { return false }
+        if room >= pages + leaving { return true }
+        guard room + idlePages >= pages + leaving else { return false }
         while pool.room(for: use) < pages {
             guard evictOne() else { return false }
         }

@@ -34,6 +34,9 @@ struct Sampler {
         random = RandomSource(seed: parameters.seed)
     }
 
+    /// Counts tokens as generated that this sampler has not chosen.
+    mutating func record(_ tokens: [Int32]) { for token in tokens { penalties?.record(token) } }
+
     private var isGreedy: Bool { parameters.temperature < Self.greedyTemperature }
 
     /// Chooses the next token and records it; nil where the logits hold no distribution (NaN, or no finite maximum).

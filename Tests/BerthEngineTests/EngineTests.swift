@@ -1,0 +1,183 @@
+// The engine by example: how requests begin, end, fail and wait.
+
+import BerthCore
+import BerthMemory
+import Testing
+
+@testable import BerthEngine
+
+@Suite struct EngineTests {
+    @Test func generatesUntilMaxTokens() throws {
+        let harness = try Harness()
+        let id = harness.submit([5, 6, 7], maxTokens: 9)
+        harness.run()
+        let outcome = harness.outcomes[id]!
+        #expect(outcome.tokens.count == 9 && outcome.finish == .length)
+        #expect(outcome.usage == Usage(promptTokens: 3, completionTokens: 9))
+        #expect(outcome.text == outcome.tokens.map(FakeDetokenizer.text).joined())
+        #expect(harness.pool.freePageCount == 64 && harness.engine.isEmpty && !harness.engine.hasWork)
+    }
+
+    /// The same events whatever the chunks: one row a step, three, or all.
+    @Test func chunkingChangesNothing() throws {
+        var outcomes: [Outcome] = []
+        for stepTokens in [1, 3, 7, 256] {
+            var configuration = EngineConfiguration()
+            configuration.stepTokens = stepTokens
+            configuration.stepLogits = max(1, stepTokens / 2)
+            let harness = try Harness(configuration: configuration)
+            let id = harness.submit(Array(2..<55), maxTokens: 20) {
+                $0.promptLogprobs = true
+                $0.logprobs = 2
+                $0.sampling.temperature = 1
+            }
+            harness.submit([9, 9], maxTokens: 30)
+            harness.run()
+            outcomes.append(harness.outcomes[id]!)
+        }
+        #expect(outcomes[0].prompt?.count == 53 && outcomes[0].prompt?[0] == nil)
+        #expect(outcomes.allSatisfy { $0 == outcomes[0] })
+    }
+
+    @Test func echoEvaluatesThePromptAlone() throws {
+        let harness = try Harness()
+        let echo = harness.submit([4, 8, 15, 16], maxTokens: 0) { $0.promptLogprobs = true; $0.logprobs = 1 }
+        let silent = harness.submit([4, 8], maxTokens: 0)
+        let single = harness.submit([4], maxTokens: 0) { $0.promptLogprobs = true }
+        harness.run()
+        let outcome = harness.outcomes[echo]!
+        #expect(outcome.tokens.isEmpty && outcome.finish == .length)
+        #expect(outcome.prompt?.map { $0?.token } == [nil, 8, 15, 16])
+        #expect(outcome.prompt?[1]?.top.count == 1)
+        #expect(harness.outcomes[silent]!.prompt == nil && harness.outcomes[silent]!.finish == .length)
+        #expect(harness.outcomes[single]!.prompt == [nil])
+    }
+
+    @Test func endsAtStopTokensEndTokensAndStopStrings() throws {
+        let harness = try Harness()
+        let plain = harness.submit([3, 4], maxTokens: 40)
+        harness.run()
+        let tokens = harness.outcomes[plain]!.tokens
+        // A token that first appears at some place of the plain run.
+        let place = try #require(tokens.indices.first { $0 > 3 && tokens.firstIndex(of: tokens[$0]) == $0 })
+        let stopped = harness.submit([3, 4], maxTokens: 40) { $0.stopTokens = [tokens[place]] }
+        harness.run()
+        #expect(harness.outcomes[stopped]!.tokens == Array(tokens[...place]))
+        #expect(harness.outcomes[stopped]!.finish == .stop)
+        #expect(harness.outcomes[stopped]!.text == tokens[..<place].map(FakeDetokenizer.text).joined())
+
+        let text = harness.outcomes[plain]!.text
+        let stop = String(text.dropFirst(10).prefix(4))
+        let cut = harness.submit([3, 4], maxTokens: 40) { $0.stopStrings = [stop] }
+        harness.run()
+        #expect(harness.outcomes[cut]!.finish == .stop)
+        #expect(harness.outcomes[cut]!.text == StopMatcherTests.reference(text, [stop]).text)
+
+        // Push the end token to the front, with and without attention to it.
+        let ended = harness.submit([3, 4], maxTokens: 5) { $0.sampling.logitBias = [FakeModel.end: 50]; $0.ignoresEndTokens = false }
+        let ignored = harness.submit([3, 4], maxTokens: 5) { $0.sampling.logitBias = [FakeModel.end: 50] }
+        harness.run()
+        #expect(harness.outcomes[ended]!.tokens == [FakeModel.end] && harness.outcomes[ended]!.finish == .stop && harness.outcomes[ended]!.text == "")
+        #expect(harness.outcomes[ignored]!.tokens.count == 5 && harness.outcomes[ignored]!.finish == .length)
+    }
+
+    @Test func endsWithTheContext() throws {
+        let harness = try Harness(contextLength: 20)
+        let id = harness.submit(Array(repeating: 3, count: 15), maxTokens: 100)
+        let full = harness.submit(Array(repeating: 3, count: 20), maxTokens: 0)
+        harness.run()
+        #expect(harness.outcomes[id]!.tokens.count == 5 && harness.outcomes[id]!.finish == .length)
+        #expect(harness.outcomes[full]!.finish == .length)
+    }
+
+    @Test func refusesWhatItCannotServe() throws {
+        let harness = try Harness(pages: 4, contextLength: 240)
+        func failure(_ prompt: [Int32], maxTokens: Int = 4, adapter: String? = nil, _ change: (inout GenerationRequest) -> Void = { _ in }) -> GenerationFailure? {
+            let id = harness.submit(prompt, maxTokens: maxTokens, adapter: adapter, change)
+            harness.run()
+            return harness.outcomes[id]!.failure
+        }
+        #expect(failure([])?.code == .invalidRequest)
+        #expect(failure([61])?.code == .invalidRequest)
+        #expect(failure([-1])?.code == .invalidRequest)
+        #expect(failure([3], maxTokens: -1)?.code == .invalidRequest)
+        #expect(failure(Array(repeating: 3, count: 240))?.code == .invalidRequest)
+        #expect(failure([3], adapter: "nobody")?.code == .unknownAdapter)
+        #expect(failure([3]) { $0.sampling.temperature = -1 }?.message.contains("temperature") == true)
+        #expect(failure([3]) { $0.sampling.temperature = .nan }?.code == .invalidRequest)
+        #expect(failure([3]) { $0.sampling.topP = 0 }?.code == .invalidRequest)
+        #expect(failure([3]) { $0.sampling.minP = 2 }?.code == .invalidRequest)
+        #expect(failure([3]) { $0.sampling.topK = -1 }?.code == .invalidRequest)
+        #expect(failure([3]) { $0.sampling.repetitionPenalty = 0 }?.code == .invalidRequest)
+        #expect(failure([3]) { $0.sampling.logitBias = [99: 1] }?.code == .invalidRequest)
+        #expect(failure([3]) { $0.sampling.logitBias = [3: .infinity] }?.code == .invalidRequest)
+        // Four pages hold 64 tokens; the last one needs none.
+        #expect(harness.engine.capacityTokens() == 64)
+        #expect(failure([3], maxTokens: 64) == nil)
+        #expect(failure([3], maxTokens: 65)?.code == .overloaded)
+        #expect(failure([3], maxTokens: .max)?.message.contains("64") == true)
+        harness.engine.rejectAdapter(AdapterName("bad")!, reason: "lora_A has the wrong shape")
+        #expect(failure([3], adapter: "bad")?.code == .adapterRejected)
+        #expect(failure([3], adapter: "bad")?.message.contains("lora_A has the wrong shape") == true)
+        #expect(harness.pool.freePageCount == 4)
+    }
+
+    @Test func aFullQueueRefuses() throws {
+        var configuration = EngineConfiguration()
+        configuration.queuedRequests = 3
+        let harness = try Harness(configuration: configuration)
+        let ids = (0..<5).map { _ in harness.submit([3]) }
+        harness.run()
+        #expect(ids.map { harness.outcomes[$0]!.failure?.code } == [nil, nil, nil, .overloaded, .overloaded])
+    }
+
+    @Test func logitsThatAreNoNumberFailTheirRequestAlone() throws {
+        let harness = try Harness()
+        let good = harness.submit([3, 4, 5])
+        let bad = harness.submit([3, FakeModel.poison])
+        let sampled = harness.submit([FakeModel.poison, 3]) { $0.sampling.temperature = 1 }
+        let echo = harness.submit([FakeModel.poison, 3, 4], maxTokens: 0) { $0.promptLogprobs = true }
+        harness.run()
+        for id in [bad, sampled, echo] { #expect(harness.outcomes[id]!.failure?.code == .internalError) }
+        #expect(harness.outcomes[good]!.tokens.count == 8)
+        #expect(harness.pool.freePageCount == 64)
+    }
+
+    @Test func cancellingFreesAtOnceInEveryState() throws {
+        var configuration = EngineConfiguration()
+        configuration.stepTokens = 8
+        configuration.runningRequests = 2
+        let harness = try Harness(configuration: configuration)
+        try harness.register("slow", version: 1)
+        let prefilling = harness.submit(Array(repeating: 3, count: 60))
+        let decoding = harness.submit([4], maxTokens: 50)
+        let waiting = harness.submit([5], adapter: "slow")
+        let queued = harness.submit([6])
+        for _ in 0..<3 { harness.step() }
+        let phases = Dictionary(uniqueKeysWithValues: harness.engine.requests.map { ($0.id, $0.phase) })
+        #expect(phases == [prefilling: "prefilling", decoding: "decoding", waiting: "waitingForAdapter", queued: "queued"])
+        let free = harness.pool.freePageCount
+        harness.cancel(prefilling)
+        #expect(harness.pool.freePageCount == free + 4)
+        for id in [decoding, waiting, queued] { harness.cancel(id) }
+        harness.cancel(RequestID(12345))
+        #expect(harness.pool.pageCount(of: .kv) == 0)
+        harness.step()
+        #expect([prefilling, decoding, waiting, queued].allSatisfy { harness.outcomes[$0]!.finish == .cancelled })
+        // Cancelled twice is cancelled once.
+        harness.cancel(decoding)
+        harness.run()
+        #expect(harness.engine.isEmpty)
+    }
+
+    @Test func drainingFinishesWhatIsHereAndRefusesTheRest() throws {
+        let harness = try Harness()
+        let before = harness.submit([3])
+        harness.engine.drain()
+        let after = harness.submit([3])
+        harness.run()
+        #expect(harness.outcomes[before]!.finish == .length)
+        #expect(harness.outcomes[after]!.failure?.code == .draining)
+        #expect(harness.engine.isEmpty)
+    }
+}

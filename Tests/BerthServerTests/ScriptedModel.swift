@@ -1,0 +1,186 @@
+// A model that needs no weights: tokens are bytes, and the prompt says how it behaves.
+//
+// The output to prompt P is a fixed function of P and the adapter, one token per millisecond. Prompts that start with a
+// word steer it: "stall" never leaves prefill, "slow" takes 20 ms per token, "flood" makes tokens of 20 KB, "fail" fails
+// before and "break" after the first tokens.
+
+import BerthCore
+import BerthEngine
+import BerthHTTP
+import BerthLoop
+import Glibc
+import Synchronization
+
+@testable import BerthServer
+
+struct ByteText: TextService {
+    func encode(_ text: String, addSpecialTokens: Bool) -> [Int32] { (addSpecialTokens ? [256] : []) + text.utf8.map(Int32.init) }
+    func decode(_ tokens: [Int32], skipSpecialTokens: Bool) -> String { String(decoding: tokens.filter { $0 < 256 }.map(UInt8.init), as: UTF8.self) }
+    func bytes(of token: Int32) -> [UInt8] { token < 256 ? [UInt8(token)] : Array("<s>".utf8) }
+    func render(_ chat: ChatInput) throws(APIError) -> String {
+        var text = ""
+        for message in chat.messages.array ?? [] {
+            if message["role"] == "refused" { throw APIError(.badRequest, "The chat template refuses these messages: no such role.", parameter: "messages") }
+            text += "\(message["role"]?.string ?? ""): \(message["content"]?.string ?? "")\n"
+        }
+        return text + (chat.addsGenerationPrompt ? "assistant: " : "")
+    }
+}
+
+final class ScriptedGeneration: GenerationService {
+    private struct Running {
+        var request: GenerationRequest
+        var prompt: String
+        var produced = 0
+        var nextTick = 0
+    }
+
+    private struct State {
+        var submitted: [GenerationRequest] = []
+        var running: [RequestID: Running] = [:]
+        var cancelled: [RequestID] = []
+        var isStopped = false
+    }
+
+    private let state = Mutex(State())
+    private let deliver: @Sendable (EventBatch) -> Void
+    static let queueLimit = 300
+
+    init(deliver: @escaping @Sendable (EventBatch) -> Void) {
+        self.deliver = deliver
+        joiner.withLock { $0 = JoinableThread(name: "scripted") { self.run() } }
+    }
+
+    private let joiner = Mutex<JoinableThread?>(nil)
+
+    /// What the model answers to a prompt, token by token.
+    static func output(_ prompt: String, adapter: AdapterName?, count: Int) -> String {
+        let start = prompt.utf8.reduce(adapter == nil ? 0 : 7) { ($0 &* 31 &+ Int($1)) % 1_000_003 }
+        return String((0..<count).map { Character(Unicode.Scalar(UInt8(97 + (start + $0 * 7 + $0 * $0) % 26))) })
+    }
+
+    private func run() {
+        var tick = 0
+        while true {
+            usleep(1000)
+            tick += 1
+            var batch: EventBatch = []
+            let isStopped = state.withLock { state in
+                for id in state.running.keys.sorted(by: { $0.rawValue < $1.rawValue }) { step(&state, id, tick, &batch) }
+                return state.isStopped
+            }
+            if !batch.isEmpty { deliver(batch) }
+            if isStopped { return }
+        }
+    }
+
+    private func step(_ state: inout State, _ id: RequestID, _ tick: Int, _ batch: inout EventBatch) {
+        guard var running = state.running[id], running.nextTick <= tick, !running.prompt.hasPrefix("stall") else { return }
+        let request = running.request
+        let usage = Usage(promptTokens: request.prompt.count, completionTokens: running.produced)
+        func end(_ event: GenerationEvent) {
+            state.running[id] = nil
+            batch.append((id, event))
+        }
+        if running.prompt.hasPrefix("fail") { return end(.failed(GenerationFailure(.adapterRejected, "adapter x does not fit"))) }
+        if running.prompt.hasPrefix("break"), running.produced == 3 { return end(.failed(GenerationFailure(.internalError, "it broke"))) }
+        if running.produced == 0, request.promptLogprobs {
+            batch.append((id, .prompt(request.prompt.enumerated().map { $0.offset == 0 ? nil : logprob($0.element, request) })))
+        }
+        if running.produced == request.maxTokens { return end(.finished(.length, text: "", usage: usage)) }
+        let text = Self.output(running.prompt, adapter: request.adapter, count: running.produced + 1).last!
+        let token = Int32(text.asciiValue!)
+        running.produced += 1
+        running.nextTick = running.prompt.hasPrefix("slow") ? tick + 20 : tick + 1
+        state.running[id] = running
+        let shown = running.prompt.hasPrefix("flood") ? String(repeating: text, count: 20_000) : String(text)
+        batch.append((id, .token(GeneratedToken(token: token, text: shown, logprob: request.logprobs == nil ? nil : logprob(token, request)))))
+    }
+
+    private func logprob(_ token: Int32, _ request: GenerationRequest) -> TokenLogprob {
+        let top = (0..<(request.logprobs ?? 0)).map { TokenLogprob.Alternative(token: Int32(65 + $0), logprob: -1 - Float($0)) }
+        return TokenLogprob(token: token, logprob: -0.5, top: top)
+    }
+
+    // MARK: GenerationService
+
+    func submit(_ request: GenerationRequest) -> Bool {
+        state.withLock { state in
+            guard state.running.count < Self.queueLimit else { return false }
+            state.submitted.append(request)
+            state.running[request.id] = Running(request: request, prompt: ByteText().decode(request.prompt, skipSpecialTokens: true))
+            return true
+        }
+    }
+
+    func cancel(_ id: RequestID) {
+        let wasRunning = state.withLock { state in
+            state.cancelled.append(id)
+            return state.running.removeValue(forKey: id) != nil
+        }
+        if wasRunning { deliver([(id, .finished(.cancelled, text: "", usage: Usage()))]) }
+    }
+
+    func ping(reply: @escaping @Sendable (Bool) -> Void) { reply(true) }
+
+    func status(reply: @escaping @Sendable (EngineStatus) -> Void) {
+        var status = EngineStatus()
+        status.pages = 10
+        status.freePages = 6
+        status.pageBytes = 65_536
+        status.classes = [.init(name: "kv", pages: 4)]
+        status.kvPages = 4
+        status.requests = state.withLock { $0.running.values.map { .init(id: $0.request.id, adapter: $0.request.adapter, state: "decode", promptTokens: $0.request.prompt.count, generatedTokens: $0.produced) } }
+        status.runningAdapters = Array(Set(status.requests.compactMap(\.adapter))).sorted()
+        reply(status)
+    }
+
+    func shutdown() {
+        state.withLock { $0.isStopped = true }
+        let thread = joiner.withLock { $0.take() }
+        thread?.join()
+    }
+
+    // MARK: what tests look at
+
+    var submitted: [GenerationRequest] { state.withLock { $0.submitted } }
+    var cancelledCount: Int { state.withLock { $0.cancelled.count } }
+    var runningCount: Int { state.withLock { $0.running.count } }
+}
+
+final class ScriptedAdapters: AdapterService {
+    private let names: Mutex<[AdapterName: Bool]>
+
+    init(_ names: [String]) { self.names = Mutex(Dictionary(uniqueKeysWithValues: names.map { (AdapterName($0)!, false) })) }
+
+    private static func listing(_ name: AdapterName, _ pinned: Bool) -> AdapterListing {
+        AdapterListing(name: name, state: "registered", bytes: 1000, modules: 2, ranks: [4, 8], isPinned: pinned)
+    }
+
+    func contains(_ name: AdapterName) -> Bool { names.withLock { $0[name] != nil } }
+    func registered() -> [(name: AdapterName, created: Int)] { names.withLock { $0.keys.sorted() }.map { ($0, 7) } }
+    func statuses(reply: @escaping @Sendable ([AdapterListing]) -> Void) {
+        reply(names.withLock { $0 }.sorted { $0.key < $1.key }.map { Self.listing($0.key, $0.value) })
+    }
+    func load(_ name: AdapterName, path: String, pinned: Bool, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void) {
+        guard path == "/good" else { return reply(.failure(APIError(.unprocessableContent, "adapter_config.json is missing", code: "adapter_rejected"))) }
+        names.withLock { $0[name] = pinned }
+        reply(.success(Self.listing(name, pinned)))
+    }
+    func unload(_ name: AdapterName, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void) {
+        let pinned = names.withLock { $0.removeValue(forKey: name) }
+        reply(pinned.map { .success(Self.listing(name, $0)) } ?? .failure(.unknownModel(name.text)))
+    }
+    func setPinned(_ name: AdapterName, _ pinned: Bool, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void) {
+        let known = names.withLock { names in
+            guard names[name] != nil else { return false }
+            names[name] = pinned
+            return true
+        }
+        reply(known ? .success(Self.listing(name, pinned)) : .failure(.unknownModel(name.text)))
+    }
+    func rescan(reply: @escaping @Sendable (Bool) -> Void) {
+        names.withLock { $0[AdapterName("found")!] = false }
+        reply(true)
+    }
+}

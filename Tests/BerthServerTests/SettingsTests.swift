@@ -1,0 +1,69 @@
+import BerthCore
+import Testing
+
+@testable import BerthServer
+
+@Suite struct SettingsTests {
+    private func read(_ arguments: [String], _ environment: [String: String] = [:], file: String? = nil) throws(ConfigurationError) -> Configuration {
+        let request = try Configuration.read(arguments: arguments, environment: environment) { (_: String) throws(ConfigurationError) in
+            guard let file else { throw ConfigurationError("no file") }
+            return file
+        }
+        guard case .run(let configuration) = request else { throw ConfigurationError("not a run") }
+        return configuration
+    }
+
+    private func problem(_ arguments: [String], _ environment: [String: String] = [:], file: String? = nil) -> String {
+        do {
+            _ = try read(arguments, environment, file: file)
+            return "accepted"
+        } catch { return error.description }
+    }
+
+    @Test func precedence() throws {
+        let file = "# comment\nthreads = 3\nmodel = \"/from file\"\n\n weights=int8 \n"
+        let configuration = try read(["--config", "f", "--threads=5"], ["BERTH_THREADS": "4", "BERTH_WEIGHTS": "int4"], file: file)
+        #expect(configuration.threads == 5 && configuration.weights == .int4 && configuration.model == "/from file")
+        #expect(try read([], ["BERTH_CONFIG": "f", "BERTH_SOCKET_MODE": "0600"], file: file).socketMode == 0o600)
+        #expect(try read(["--memory", "8G"]).memory == ByteSize(bytes: 8 << 30))
+    }
+
+    @Test func sockets() throws {
+        #expect(try read([]).socket == "/run/berth/berth.sock")
+        #expect(try read([], ["XDG_RUNTIME_DIR": "/x"]).adminSocket == "/x/berth/admin.sock")
+        #expect(try read([], ["XDG_RUNTIME_DIR": "/x", "RUNTIME_DIRECTORY": "/r:/s"]).socket == "/r/berth.sock")
+        #expect(try read(["--socket", "/y"]).socket == "/y")
+    }
+
+    @Test func names() throws {
+        #expect(try read(["--model", "/a/Llama-1B/"]).baseName == "Llama-1B")
+        #expect(try read(["--model", "/a/b", "--model-name", "c"]).baseName == "c")
+    }
+
+    @Test func problems() {
+        #expect(problem(["--nope", "1"]) == "there is no flag --nope; see --help")
+        #expect(problem(["--threads"]) == "--threads needs a value")
+        #expect(problem(["model"]) == "'model' is not a flag; see --help")
+        #expect(problem(["--threads", "0"]) == "--threads must be a whole number from 1 to 1024, not '0'")
+        #expect(problem([], ["BERTH_WEIGHTS": "int2"]) == "BERTH_WEIGHTS must be one of f32, bf16, int8, int4, not 'int2'")
+        #expect(problem(["--memory", "-3G"]).hasPrefix("--memory must be a size"))
+        #expect(problem(["--config", "f"], file: "threads 3") == "f, line 1: expected 'key = value'")
+        #expect(problem(["--config", "f"], file: "x = 3") == "f, line 1: there is no setting 'x'")
+        #expect(problem(["--config", "f"], file: "threads = 3\nthreads = 4") == "f, line 2: 'threads' stands twice")
+        #expect(problem(["--config", "f"], file: "\nsocket-mode = 999") == "f, line 2: socket-mode must be octal permissions such as 0660, not '999'")
+    }
+
+    @Test func helpNamesEverySetting() throws {
+        for setting in Setting.all { #expect(Configuration.help.contains(setting.flag + " ")) }
+        #expect(Set(Setting.all.map(\.name)).count == Setting.all.count)
+        #expect(try Configuration.read(arguments: ["--threads", "x", "--help"], environment: [:]) == .showHelp)
+    }
+
+    @Test func activatedSockets() throws {
+        let both = try ActivatedSockets(environment: ["LISTEN_PID": "9", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "admin:inference"], processID: 9)
+        #expect(both.admin == 3 && both.inference == 4)
+        #expect(try ActivatedSockets(environment: ["LISTEN_PID": "8", "LISTEN_FDS": "2"], processID: 9) == ActivatedSockets())
+        #expect(try ActivatedSockets(environment: ["LISTEN_PID": "9", "LISTEN_FDS": "1"], processID: 9).inference == 3)
+        #expect(throws: ConfigurationError.self) { try ActivatedSockets(environment: ["LISTEN_PID": "9", "LISTEN_FDS": "2"], processID: 9) }
+    }
+}

@@ -30,6 +30,11 @@ public final class Model: CausalModel {
     /// What adapters may target.
     public var catalog: ModuleCatalog { map.catalog }
 
+    /// Where every weight lies in `packedWeights`. With it the packed bytes can be written to a file and found there again.
+    public var weightPlan: WeightPlan { store.plan }
+    /// The packed weights, as long as the model lives.
+    public var packedWeights: UnsafeRawBufferPointer { store.bytes }
+
     /// Rows of logits of a batch where nobody asks for another number: enough for as many requests decoding at once.
     public static func defaultLogitRows(maxRows: Int) -> Int { min(maxRows, 64) }
 
@@ -42,7 +47,7 @@ public final class Model: CausalModel {
         checkpoint: Checkpoint, format: WeightFormat, compute: Compute, maxRows: Int, maxLogitRows: Int? = nil
     ) throws(ModelError) {
         precondition(maxRows > 0)
-        configuration = try ModelConfiguration(config: checkpoint.config, generationConfig: checkpoint.generationConfig)
+        configuration = try ModelConfiguration(checkpoint)
         let names = TensorNames(configuration, tensors: Set(checkpoint.tensors.keys))
         let plan = WeightPlan(configuration, format: format, names: names)
         try plan.check(checkpoint, configuration)

@@ -5,6 +5,7 @@
 // Berth cannot do (another activation, quantised weights, another architecture) has been refused by name.
 
 import BerthCore
+import BerthStore
 
 /// Sizes and switches of one decoder.
 public struct ModelConfiguration: Sendable, Equatable {
@@ -76,6 +77,11 @@ public struct ModelConfiguration: Sendable, Equatable {
 
 extension ModelConfiguration {
     /// Reads the configuration of a checkpoint.
+    public init(_ checkpoint: Checkpoint) throws(ModelError) {
+        try self.init(config: checkpoint.config, generationConfig: checkpoint.generationConfig)
+    }
+
+    /// Reads `config.json` and, where there is one, `generation_config.json`.
     public init(config: JSON, generationConfig: JSON? = nil) throws(ModelError) {
         let reader = ConfigurationReader(config)
         family = try Self.family(reader)

@@ -14,22 +14,19 @@ struct RotaryTable {
         amplitude = configuration.amplitude
     }
 
-    /// Writes the angles of all sequences' rows into `memory`, which has room for sine and cosine of every row.
+    /// Writes the angles of all sequences' rows, which follow each other, into `memory`, which has room for sine and cosine of every row.
     func angles(of sequences: [AttentionSequence], compute: Compute, into memory: UnsafeMutablePointer<Float>) -> RotaryAngles {
         let pairs = frequencies.count
-        let rows = sequences.last.map { $0.firstRow + $0.rowCount } ?? 0
-        let (cosines, sines) = (memory, memory + rows * pairs)
-        frequencies.withUnsafeBufferPointer { frequencies in
-            compute.parallel(sequences.count) { index in
-                let sequence = sequences[index]
-                for row in 0..<sequence.rowCount {
-                    let position = Float(sequence.startPosition + row)
-                    let start = (sequence.firstRow + row) * pairs
-                    for pair in 0..<pairs {
-                        let angle = position * frequencies[pair]
-                        cosines[start + pair] = cosf(angle) * amplitude
-                        sines[start + pair] = sinf(angle) * amplitude
-                    }
+        let positions = sequences.flatMap { $0.startPosition..<$0.startPosition + $0.rowCount }
+        let (cosines, sines) = (memory, memory + positions.count * pairs)
+        let rowsPerTask = 64
+        compute.parallel((positions.count + rowsPerTask - 1) / rowsPerTask) { task in
+            for row in task * rowsPerTask..<min(positions.count, (task + 1) * rowsPerTask) {
+                let position = Float(positions[row])
+                for pair in 0..<pairs {
+                    let angle = position * frequencies[pair]
+                    cosines[row * pairs + pair] = cosf(angle) * amplitude
+                    sines[row * pairs + pair] = sinf(angle) * amplitude
                 }
             }
         }

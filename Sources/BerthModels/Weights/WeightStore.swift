@@ -60,6 +60,8 @@ final class WeightStore {
         }
     }
 
+    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: plan.bytes) }
+
     func matrix(_ name: String) -> PackedMatrix {
         let extent = plan[name]
         guard case .matrix(let outputs, let inputs, let format) = extent.kind else { preconditionFailure("\(name) is no matrix") }

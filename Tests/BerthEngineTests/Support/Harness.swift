@@ -2,6 +2,7 @@
 
 import BerthCore
 import BerthMemory
+import BerthModels
 import Testing
 
 @testable import BerthEngine
@@ -64,7 +65,6 @@ struct Outcome: Equatable {
 }
 
 final class Harness {
-    let model: FakeModel
     let pool: Pool
     let reader = FakeReader()
     let engine: Engine
@@ -74,9 +74,13 @@ final class Harness {
     var outcomes: [RequestID: Outcome] = [:]
     private var nextID: UInt64 = 0
 
-    init(pages: Int = 64, contextLength: Int = 240, configuration: EngineConfiguration = EngineConfiguration()) throws {
-        model = FakeModel(contextLength: contextLength)
-        pool = try Pool(bytes: pages * 4096, pageBytes: 4096)
+    convenience init(pages: Int = 64, contextLength: Int = 240, configuration: EngineConfiguration = EngineConfiguration()) throws {
+        try self.init(FakeModel(contextLength: contextLength), pages: pages, configuration: configuration)
+    }
+
+    init(_ model: any CausalModel, pages: Int, configuration: EngineConfiguration = EngineConfiguration()) throws {
+        let pageBytes = (model.kvLayout.pageBytes + 4095) / 4096 * 4096
+        pool = try Pool(bytes: pages * pageBytes, pageBytes: pageBytes)
         engine = Engine(model: model, pool: pool, reader: reader, endTokens: [FakeModel.end], configuration: configuration) { _ in FakeDetokenizer() }
     }
 

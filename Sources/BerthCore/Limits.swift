@@ -19,6 +19,10 @@ public enum Limits {
     public static let checkpointIndexBytes = 64 << 20
     public static let checkpointShards = 4096
 
+    /// The header of a prepared image, and the extents in one.
+    public static let imageHeaderBytes = 64 << 20
+    public static let imageExtents = 1_000_000
+
     // MARK: adapters
     public static let adapterNameBytes = 128
     public static let adapterRank = 1024
@@ -62,15 +66,21 @@ public enum Limits {
     /// One server-sent event, as a client reads it.
     public static let eventBytes = 16 << 20
     public static let connections = 1024
-    /// Requests that one connection may have sent ahead of the one being answered.
-    public static let pipelinedRequests = 16
+    /// Bytes that one connection may send ahead of the request being answered before it is not read from any more.
+    public static let pipelinedBytes = 256 << 10
     public static let headerNanoseconds: UInt64 = 5_000_000_000
     public static let bodyNanoseconds: UInt64 = 30_000_000_000
     public static let idleNanoseconds: UInt64 = 120_000_000_000
-    /// Event-stream bytes queued for one client: above the first the stream pauses, above the second it is cancelled.
+    /// How long a refused client may go on sending before its connection is closed.
+    public static let lingerNanoseconds: UInt64 = 2_000_000_000
+    /// Requests whose bodies are being parsed and tokenised at one time; more are answered with 503.
+    public static let preparingRequests = 512
+    /// Answers of the engine thread (status, loading) that routes may wait for at one time.
+    public static let pendingReplies = 256
+    /// Event-stream bytes queued for one client: above the first its request pauses, above the second it is cancelled.
     public static let queuedStreamBytes = 1 << 20
     public static let queuedStreamHardBytes = 4 << 20
-    /// How long a paused client may read nothing before its request is cancelled.
+    /// How long a client may take nothing of what is queued for it before its request is cancelled.
     public static let stalledClientNanoseconds: UInt64 = 30_000_000_000
 
     // MARK: requests

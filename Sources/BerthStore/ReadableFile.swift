@@ -106,6 +106,14 @@ final class ReadableFile: Sendable {
 
 /// The names of the folders in `directory`, sorted; hidden ones left out.
 func subfolders(of directory: String) throws(StoreError) -> [String] {
+    try fileNames(in: directory).filter { name in
+        var status = stat()
+        return !name.hasPrefix(".") && stat("\(directory)/\(name)", &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+}
+
+/// All names in `directory` but `.` and `..`, sorted.
+func fileNames(in directory: String) throws(StoreError) -> [String] {
     guard let stream = opendir(directory) else { throw .system(.unreadable, "cannot open \(fileName(directory))", path: directory) }
     defer { closedir(stream) }
     var names: [String] = []
@@ -113,8 +121,7 @@ func subfolders(of directory: String) throws(StoreError) -> [String] {
         let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
             pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
         }
-        var status = stat()
-        if !name.hasPrefix("."), stat("\(directory)/\(name)", &status) == 0, status.st_mode & S_IFMT == S_IFDIR { names.append(name) }
+        if name != ".", name != ".." { names.append(name) }
     }
     return names.sorted()
 }

@@ -12,7 +12,14 @@ int memfd_create(const char *name, unsigned int flags);
 /// Changes the allocated extent of a file; see fallocate(2).
 int fallocate(int fd, int mode, off_t offset, off_t length);
 
+/// Starts writing dirty pages of a file back; see sync_file_range(2).
+int sync_file_range(int fd, off_t offset, off_t length, unsigned int flags);
+
+/// mkstemps(3) with flags of open(2).
+int mkostemps(char *pattern, int suffix_length, int flags);
+
 enum {
+    BERTH_SYNC_FILE_RANGE_WRITE = 0x2,
     BERTH_MFD_CLOEXEC = 0x1,
     BERTH_FALLOC_KEEP_SIZE = 0x1,
     BERTH_FALLOC_PUNCH_HOLE = 0x2,

@@ -23,6 +23,9 @@ struct Values {
     /// Like activations: mostly small, now and then ten times as large.
     mutating func activation() -> Float { float() * float() * (next() % 61 == 0 ? 10 : 1) }
 
+    /// Like trained weights: nearly normal, deviation 0.1.
+    mutating func weight() -> Float { (0..<4).reduce(0) { sum, _ in sum + float() } * 0.0866 }
+
     mutating func array(_ count: Int, _ scale: Float = 1) -> [Float] { (0..<count).map { _ in activation() * scale } }
 }
 
@@ -55,8 +58,9 @@ final class Matrix {
 
     init(outputs: Int, inputs: Int, format: WeightFormat, seed: UInt64) {
         var values = Values(seed: seed)
-        source = values.array(outputs * inputs, 0.3)
+        source = (0..<outputs * inputs).map { _ in values.weight() }
         buffer = AlignedBuffer(bytes: PackedMatrix.byteCount(outputs: outputs, inputs: inputs, format: format))
+        let (source, buffer) = (source, buffer)
         source.withUnsafeBytes {
             PackedMatrix.pack([.init(base: $0.baseAddress!, type: .f32, outputs: outputs)], inputs: inputs, format: format, into: buffer.base, using: nil)
         }

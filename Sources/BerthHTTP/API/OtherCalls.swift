@@ -1,0 +1,93 @@
+// The bodies of the smaller routes: tokenisation, and the administrator's.
+
+import BerthCore
+
+/// `POST /tokenize`: text or a conversation to token ids.
+public struct TokenizeCall: Sendable, Equatable {
+    public enum Input: Sendable, Equatable {
+        case text(String)
+        case chat(ChatInput)
+    }
+
+    public var model: String?
+    public var input: Input
+    /// A text gets them by default; a conversation does not, since its template writes them.
+    public var addsSpecialTokens: Bool
+
+    public init(body: [UInt8]) throws(APIError) {
+        let reader = try FieldReader(body: body)
+        model = try reader.string("model")
+        let adds = try reader.bool("add_special_tokens")
+        if reader.value("messages") != nil {
+            input = .chat(try reader.chatInput())
+            addsSpecialTokens = adds ?? false
+        } else {
+            let prompt = try reader.required("prompt")
+            guard let text = prompt.string else { throw .wrongType("prompt", "a string", prompt) }
+            input = .text(text)
+            addsSpecialTokens = adds ?? true
+        }
+    }
+
+    /// `{"tokens": […], "count": n, "max_model_len": n}`
+    public static func answer(tokens: [Int32], contextLength: Int) -> JSON {
+        ["tokens": .array(tokens.map { JSON(Int($0)) }), "count": JSON(tokens.count), "max_model_len": JSON(contextLength)]
+    }
+}
+
+/// `POST /detokenize`: token ids to text.
+public struct DetokenizeCall: Sendable, Equatable {
+    public var model: String?
+    public var tokens: [Int32]
+
+    public init(body: [UInt8]) throws(APIError) {
+        let reader = try FieldReader(body: body)
+        model = try reader.string("model")
+        let value = try reader.required("tokens")
+        guard let elements = value.array else { throw .wrongType("tokens", "an array of token ids", value) }
+        tokens = try FieldReader.tokens(elements, "tokens")
+    }
+
+    public static func answer(text: String) -> JSON { ["prompt": .string(text)] }
+}
+
+/// `POST /v1/load_lora_adapter`
+public struct LoadAdapterCall: Sendable, Equatable {
+    public var name: AdapterName
+    /// A directory of this machine. Only the admin socket takes paths.
+    public var path: String
+    public var pinned: Bool
+
+    public init(body: [UInt8]) throws(APIError) {
+        let reader = try FieldReader(body: body)
+        name = try reader.adapterName("lora_name")
+        let value = try reader.required("lora_path")
+        guard let text = value.string, text.hasPrefix("/"), !text.utf8.contains(0) else { throw .invalid("lora_path", "must be an absolute path.") }
+        path = text
+        pinned = try reader.bool("pinned") ?? false
+    }
+}
+
+/// `POST /v1/unload_lora_adapter`
+public struct UnloadAdapterCall: Sendable, Equatable {
+    public var name: AdapterName
+
+    public init(body: [UInt8]) throws(APIError) { name = try FieldReader(body: body).adapterName("lora_name") }
+}
+
+/// `POST /adapters/{name}/pin`; without a body it pins.
+public struct PinAdapterCall: Sendable, Equatable {
+    public var pinned: Bool
+
+    public init(body: [UInt8]) throws(APIError) { pinned = body.isEmpty ? true : try FieldReader(body: body).bool("pinned") ?? true }
+}
+
+extension FieldReader {
+    fileprivate func adapterName(_ key: String) throws(APIError) -> AdapterName {
+        let value = try required(key)
+        guard let text = value.string, let name = AdapterName(text) else {
+            throw .invalid(key, "must be 1 to \(Limits.adapterNameBytes) letters, digits, '.', '_', '-' or ':', and start with none of '.' and '-'.")
+        }
+        return name
+    }
+}

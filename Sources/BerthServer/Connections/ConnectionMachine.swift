@@ -1,0 +1,224 @@
+// One HTTP connection as a state machine: bytes, answers and the clock in, actions out. It performs nothing itself.
+//
+//     idle ──bytes──▶ receiving ──complete──▶ answering ──answered──▶ idle (or closing)
+//       any of them ──bad bytes, timeout──▶ lingering ──end of file, timeout──▶ closed
+//
+// One request is answered at a time; pipelined ones wait as bytes in the parser. Reading goes on while an answer is under
+// way, since that is how a client that leaves is noticed, until `Limits.pipelinedBytes` have piled up.
+// Lingering: after an error the client may still be sending (a body that is too large). Closing then would destroy the answer before it
+// is read, so what comes is thrown away for a moment first.
+
+import BerthCore
+import BerthHTTP
+import HTTPTypes
+
+/// A complete request.
+struct IncomingRequest: Equatable {
+    /// Which request of its connection this is; answers name it, so that a late one cannot hit its successor.
+    var exchange: UInt64
+    var head: RequestHead
+    var body: [UInt8]
+}
+
+struct ConnectionMachine {
+    enum Action: Equatable {
+        case write([UInt8])
+        /// Answer this request.
+        case handle(IncomingRequest)
+        /// The client is gone: stop answering the request.
+        case abandon(exchange: UInt64)
+        case pauseReading
+        case resumeReading
+        /// Once everything is written, say that nothing more will come, but read on.
+        case linger
+        case closeAfterWrites
+        case close
+    }
+
+    private enum State {
+        case idle(since: UInt64)
+        /// A head is incomplete.
+        case receivingHead(deadline: UInt64)
+        case receivingBody(RequestHead, [UInt8], deadline: UInt64)
+        case answering(Answering)
+        case lingering(deadline: UInt64)
+        case closed
+    }
+
+    private struct Answering {
+        var head: RequestHead
+        /// The framing of a stream whose head is out.
+        var stream: BodyFraming?
+    }
+
+    private var parser = RequestParser()
+    private var state: State
+    private var exchange: UInt64 = 0
+    private var isReadingPaused = false
+    private var isDraining = false
+
+    init(now: UInt64) { state = .idle(since: now) }
+
+    /// Whether nothing is being received or answered.
+    var isIdle: Bool {
+        if case .idle = state { return true }
+        return false
+    }
+
+    var isLingering: Bool {
+        if case .lingering = state { return true }
+        return false
+    }
+
+    // MARK: the peer
+
+    mutating func received(_ bytes: some Collection<UInt8>, now: UInt64) -> [Action] {
+        switch state {
+        case .lingering, .closed: return []
+        default: break
+        }
+        parser.feed(bytes)
+        var actions: [Action] = []
+        advance(now, &actions)
+        return actions
+    }
+
+    /// The peer closed its side or the connection failed. A half-closed client counts as gone: none of ours does that.
+    mutating func ended() -> [Action] {
+        defer { state = .closed }
+        switch state {
+        case .answering: return [.abandon(exchange: exchange), .close]
+        case .closed: return []
+        default: return [.close]
+        }
+    }
+
+    /// Pulls requests out of the parser while none is being answered.
+    private mutating func advance(_ now: UInt64, _ actions: inout [Action]) {
+        do throws(HTTPError) {
+            while isReceiving {
+                guard let event = try parser.next() else {
+                    if case .idle = state, parser.isInsideRequest { state = .receivingHead(deadline: now + Limits.headerNanoseconds) }
+                    break
+                }
+                switch (event, state) {
+                case (.head(let head), _):
+                    if head.expectsContinue, parser.bufferedBytes == 0 { actions.append(.write(ResponseEncoder.continue)) }
+                    state = .receivingBody(head, [], deadline: now + Limits.bodyNanoseconds)
+                case (.body(let piece), .receivingBody(let head, var body, let deadline)):
+                    state = .closed  // so that the body's storage is not shared while it grows
+                    body += piece
+                    state = .receivingBody(head, body, deadline: deadline)
+                case (.end, .receivingBody(let head, let body, _)):
+                    exchange += 1
+                    state = .answering(Answering(head: head))
+                    actions.append(.handle(IncomingRequest(exchange: exchange, head: head, body: body)))
+                default: preconditionFailure("the parser reports a head before anything else")
+                }
+            }
+        } catch {
+            refuse(error.apiError, now, &actions)
+        }
+        let isFull = parser.bufferedBytes > Limits.pipelinedBytes
+        if isFull != isReadingPaused, !isLingering {
+            isReadingPaused = isFull
+            actions.append(isFull ? .pauseReading : .resumeReading)
+        }
+    }
+
+    private var isReceiving: Bool {
+        switch state {
+        case .idle, .receivingHead, .receivingBody: true
+        case .answering, .lingering, .closed: false
+        }
+    }
+
+    private mutating func refuse(_ error: APIError, _ now: UInt64, _ actions: inout [Action]) {
+        let response = Response(error)
+        actions.append(.write(ResponseEncoder.response(status: response.status, fields: response.fields, body: response.body, keepsAlive: false)))
+        if isReadingPaused { actions.append(.resumeReading) }
+        actions.append(.linger)
+        state = .lingering(deadline: now + Limits.lingerNanoseconds)
+    }
+
+    // MARK: time
+
+    /// Call it about once a second.
+    mutating func tick(now: UInt64) -> [Action] {
+        var actions: [Action] = []
+        switch state {
+        case .idle(let since) where now >= since + Limits.idleNanoseconds:
+            state = .closed
+            actions = [.close]
+        case .receivingHead(let deadline) where now >= deadline:
+            refuse(APIError(.requestTimeout, "The header did not arrive within \(Limits.headerNanoseconds / 1_000_000_000) seconds.", code: "timeout"), now, &actions)
+        case .receivingBody(_, _, let deadline) where now >= deadline:
+            refuse(APIError(.requestTimeout, "The body did not arrive within \(Limits.bodyNanoseconds / 1_000_000_000) seconds.", code: "timeout"), now, &actions)
+        case .lingering(let deadline) where now >= deadline:
+            state = .closed
+            actions = [.close]
+        default: break
+        }
+        return actions
+    }
+
+    /// From now on every answer is the connection's last one.
+    mutating func drain() { isDraining = true }
+
+    /// Ends the connection unless a request is being answered.
+    mutating func endIfIdle() -> [Action] {
+        switch state {
+        case .idle, .receivingHead, .receivingBody:
+            state = .closed
+            return [.closeAfterWrites]
+        case .answering, .lingering, .closed: return []
+        }
+    }
+
+    // MARK: answers; those to an exchange that is over do nothing
+
+    mutating func respond(_ exchange: UInt64, _ response: Response, now: UInt64) -> [Action] {
+        guard case .answering(let answering) = state, exchange == self.exchange, answering.stream == nil else { return [] }
+        let keepsAlive = answering.head.keepsAlive && !isDraining
+        let bytes = ResponseEncoder.response(
+            status: response.status, fields: response.fields, body: response.body, keepsAlive: keepsAlive, omitsBody: answering.head.method == .head)
+        return [.write(bytes)] + complete(keepsAlive: keepsAlive, now)
+    }
+
+    /// Sends the head of a body that comes in pieces: chunked, or until the end of the connection for HTTP/1.0.
+    mutating func beginStream(_ exchange: UInt64, fields: HTTPFields) -> [Action] {
+        guard case .answering(var answering) = state, exchange == self.exchange, answering.stream == nil else { return [] }
+        let framing: BodyFraming = answering.head.minorVersion >= 1 ? .chunked : .untilClose
+        answering.stream = framing
+        let keepsAlive = framing == .chunked && answering.head.keepsAlive && !isDraining
+        answering.head.keepsAlive = keepsAlive
+        state = .answering(answering)
+        return [.write(ResponseEncoder.head(status: .ok, fields: fields, framing: framing, keepsAlive: keepsAlive))]
+    }
+
+    mutating func stream(_ exchange: UInt64, _ bytes: [UInt8]) -> [Action] {
+        guard case .answering(let answering) = state, exchange == self.exchange, let framing = answering.stream, !bytes.isEmpty else { return [] }
+        return [.write(framing == .chunked ? ResponseEncoder.chunk(bytes) : bytes)]
+    }
+
+    mutating func endStream(_ exchange: UInt64, now: UInt64) -> [Action] {
+        guard case .answering(let answering) = state, exchange == self.exchange, let framing = answering.stream else { return [] }
+        return (framing == .chunked ? [.write(ResponseEncoder.lastChunk)] : []) + complete(keepsAlive: answering.head.keepsAlive, now)
+    }
+
+    private mutating func complete(keepsAlive: Bool, _ now: UInt64) -> [Action] {
+        guard keepsAlive else {
+            state = .closed
+            return [.closeAfterWrites]
+        }
+        guard !isDraining else {
+            // The head promised to go on; the client finds the connection closed, as it may at any time.
+            state = .closed
+            return [.closeAfterWrites]
+        }
+        state = .idle(since: now)
+        var actions: [Action] = []
+        advance(now, &actions)
+        return actions
+    }
+}

@@ -1,0 +1,84 @@
+// One request and the answer that somebody owes it.
+//
+// A route gets the exchange and answers once: at once or later, whole (`respond`) or in pieces (`beginStream`, `send`, `end`). If the
+// client leaves first, `onAbandon` runs once and everything said afterwards is dropped. Loop thread only.
+
+import BerthCore
+import BerthHTTP
+import BerthLoop
+import HTTPTypes
+
+final class Exchange {
+    let request: IncomingRequest
+    let peer: PeerCredentials?
+    let startNanoseconds: UInt64
+    /// The segments that a route's placeholders matched, percent-decoded.
+    var parameters: [String] = []
+    /// The client left before the answer was complete.
+    var onAbandon: (() -> Void)?
+    /// Everything sent so far has been taken by the client's socket.
+    var onDrain: (() -> Void)?
+    /// The answer's status, once there is one: for the log and the metrics.
+    var onAnswer: ((HTTPResponse.Status) -> Void)?
+
+    private weak var session: ClientSession?
+    private var isOver = false
+
+    init(_ session: ClientSession, _ request: IncomingRequest, peer: PeerCredentials?) {
+        self.session = session
+        self.request = request
+        self.peer = peer
+        startNanoseconds = Loop.monotonicNanoseconds
+    }
+
+    var isAbandoned: Bool { isOver }
+
+    func respond(_ response: Response) {
+        guard let session = finish(response.status) else { return }
+        session.respond(request.exchange, response)
+    }
+
+    func respond(_ json: JSON) { respond(Response(json: json)) }
+    func respond(_ error: APIError) { respond(Response(error)) }
+
+    func beginStream(fields: HTTPFields) {
+        guard !isOver, let session else { return }
+        onAnswer?(.ok)
+        onAnswer = nil
+        session.beginStream(request.exchange, fields: fields)
+    }
+
+    func send(_ bytes: [UInt8]) {
+        guard !isOver, let session else { return }
+        session.stream(request.exchange, bytes)
+    }
+
+    func end() {
+        guard let session = finish(.ok) else { return }
+        session.endStream(request.exchange)
+    }
+
+    /// Bytes sent that the client has not taken.
+    var queuedBytes: Int { session?.queuedBytes ?? 0 }
+
+    func abandon() {
+        guard !isOver else { return }
+        onAnswer?(HTTPResponse.Status(code: 499, reasonPhrase: "Client Closed Request"))
+        let callback = onAbandon
+        clear()
+        callback?()
+    }
+
+    private func finish(_ status: HTTPResponse.Status) -> ClientSession? {
+        guard !isOver else { return nil }
+        onAnswer?(status)
+        clear()
+        session?.didComplete(self)
+        return session
+    }
+
+    private func clear() {
+        isOver = true
+        (onAbandon, onDrain, onAnswer) = (nil, nil, nil)
+    }
+}

@@ -1,0 +1,56 @@
+// A listening socket with its clients.
+
+import BerthCore
+import BerthLoop
+import Logging
+
+/// Accepts clients and keeps their sessions. Loop thread only.
+final class Listening {
+    private let listener: Listener
+    private var sessions: [ObjectIdentifier: ClientSession] = [:]
+    private let logger: Logger
+    private var isDraining = false
+    /// All sessions are gone, after `drain`.
+    var onEmpty: (() -> Void)?
+
+    init(_ listener: Listener, logger: Logger, handle: @escaping (Exchange) -> Void) {
+        self.listener = listener
+        self.logger = logger
+        listener.start(onConnection: { [unowned self] connection in
+            guard sessions.count < Limits.connections else {
+                logger.warning("too many connections; one is refused")
+                return connection.close()
+            }
+            let session = ClientSession(connection, handle: handle) { [weak self] session in
+                guard let self else { return }
+                sessions[ObjectIdentifier(session)] = nil
+                if sessions.isEmpty { onEmpty?() }
+            }
+            sessions[ObjectIdentifier(session)] = session
+            if isDraining { session.drain() }
+        }, onError: { logger.error("cannot accept a connection: \($0)") })
+    }
+
+    var connectionCount: Int { sessions.count }
+
+    func tick(now: UInt64) { for session in Array(sessions.values) { session.tick(now: now) } }
+
+    /// Every connection ends with its next answer; new ones too, so that their clients hear why.
+    func drain() {
+        isDraining = true
+        for session in Array(sessions.values) { session.drain() }
+    }
+
+    /// Nobody connects any more; clients that wait for nothing are let go. `onEmpty` says when the others are gone.
+    func finish() {
+        listener.close()
+        for session in Array(sessions.values) { session.endIfIdle() }
+        if sessions.isEmpty { onEmpty?() }
+    }
+
+    /// Ends every connection now.
+    func closeAll() {
+        listener.close()
+        for session in Array(sessions.values) { session.leave() }
+    }
+}

@@ -1,0 +1,147 @@
+// The engine's events to the answer that the client gets: whole or as a stream of chunks.
+//
+// A pure state machine: events in, outputs out. With streaming, every token with text makes one chunk; a token whose
+// text is still held back (half a character, a possible stop string) sends nothing, and what was to be said about it goes
+// out with the next chunk. Without streaming, the choices are collected and given out at the end.
+
+import BerthCore
+import BerthEngine
+import BerthHTTP
+
+struct AnswerAssembler {
+    enum Output: Equatable {
+        /// Bytes of an event stream.
+        case chunk([UInt8])
+        /// The event stream is complete (its last bytes were given as a chunk).
+        case endOfStream
+        /// The whole answer of a request without streaming.
+        case answer(JSON)
+        /// The request failed. A stream that has begun says so in an event of its own.
+        case failure(APIError)
+    }
+
+    private struct Choice {
+        var prompt: Int
+        /// Text and reports that are not sent yet; without streaming, everything so far.
+        var text = ""
+        var reports: [TokenReport] = []
+        var tokens: [Int32] = []
+        /// Unicode scalars of the reports that were sent.
+        var offset = 0
+        var hasBegun = false
+        /// Something of this choice was sent.
+        var isOpen = false
+        var finishReason: String?
+    }
+
+    let identity: AnswerIdentity
+    private let call: PreparedGeneration
+    private let text: any TextService
+    private var choices: [Choice]
+    private var unfinished: Int
+    private(set) var usage: AnswerUsage
+    private var hasFailed = false
+
+    init(_ call: PreparedGeneration, identity: AnswerIdentity, text: any TextService) {
+        self.call = call
+        self.identity = identity
+        self.text = text
+        choices = (0..<call.choiceCount).map { Choice(prompt: $0 / call.delivery.n) }
+        unfinished = call.choiceCount
+        usage = AnswerUsage(promptTokens: call.prompts.reduce(0) { $0 + $1.tokens.count })
+    }
+
+    var isComplete: Bool { unfinished == 0 || hasFailed }
+
+    mutating func receive(_ event: GenerationEvent, choice index: Int) -> [Output] {
+        guard !isComplete, choices[index].finishReason == nil else { return [] }
+        switch event {
+        case .prompt(let logprobs):
+            begin(index, promptLogprobs: logprobs)
+            return []
+        case .token(let token):
+            begin(index)
+            choices[index].text += token.text
+            if let logprob = token.logprob { choices[index].reports.append(report(logprob)) }
+            if call.delivery.returnsTokenIDs { choices[index].tokens.append(token.token) }
+            guard call.delivery.streams, !choices[index].text.isEmpty else { return [] }
+            return [.chunk(takeChunk(index))]
+        case .finished(.cancelled, _, _):
+            // Nobody but the daemon itself cancels a request whose client is still there.
+            return fail(.unavailable("The request was ended by the daemon.", code: "cancelled"))
+        case .finished(let reason, let rest, let used):
+            begin(index)
+            choices[index].text += rest
+            choices[index].finishReason = reason.rawValue
+            usage.completionTokens += used.completionTokens
+            unfinished -= 1
+            return finish(index)
+        case .failed(let failure): return fail(APIError(failure))
+        }
+    }
+
+    /// Ends the answer with an error: as an event where the stream has begun, else as a response.
+    mutating func fail(_ error: APIError) -> [Output] {
+        guard !isComplete else { return [] }
+        hasFailed = true
+        return [.failure(error)]
+    }
+
+    private mutating func finish(_ index: Int) -> [Output] {
+        guard call.delivery.streams else {
+            return unfinished == 0 ? [.answer(identity.answer(choices.indices.map { takePiece($0) }, usage: usage))] : []
+        }
+        var bytes = takeChunk(index)
+        guard unfinished == 0 else { return [.chunk(bytes)] }
+        if call.delivery.includesUsage { bytes += SSEEncoder.event(identity.usageChunk(usage)) }
+        return [.chunk(bytes + SSEEncoder.done), .endOfStream]
+    }
+
+    /// Puts the echoed prompt before the first token.
+    private mutating func begin(_ index: Int, promptLogprobs: [TokenLogprob?] = []) {
+        guard !choices[index].hasBegun else { return }
+        choices[index].hasBegun = true
+        let prompt = call.prompts[choices[index].prompt]
+        guard let echo = prompt.echo else { return }
+        choices[index].text = echo
+        guard call.logprobs != nil else { return }
+        for (token, logprob) in zip(prompt.tokens, promptLogprobs) {
+            choices[index].reports.append(
+                logprob.map(report) ?? TokenReport(text: shown(token), bytes: text.bytes(of: token), logprob: nil, top: []))
+        }
+    }
+
+    private mutating func takeChunk(_ index: Int) -> [UInt8] {
+        SSEEncoder.event(identity.chunk(takePiece(index), announcesUsage: call.delivery.includesUsage))
+    }
+
+    private mutating func takePiece(_ index: Int) -> AnswerPiece {
+        var piece = AnswerPiece(index: index, text: choices[index].text)
+        if call.logprobs != nil, !choices[index].reports.isEmpty || !call.delivery.streams {
+            piece.logprobs = choices[index].reports
+            piece.textOffset = choices[index].offset
+            if !call.isChat { choices[index].offset += choices[index].reports.reduce(0) { $0 + $1.text.unicodeScalars.count } }
+        }
+        if call.delivery.returnsTokenIDs {
+            piece.tokenIDs = choices[index].tokens
+            if !choices[index].isOpen { piece.promptTokenIDs = call.prompts[choices[index].prompt].tokens }
+        }
+        piece.opensMessage = call.isChat && !choices[index].isOpen
+        choices[index].isOpen = true
+        piece.finishReason = choices[index].finishReason
+        choices[index].text = ""
+        choices[index].reports = []
+        choices[index].tokens = []
+        return piece
+    }
+
+    private func report(_ logprob: TokenLogprob) -> TokenReport {
+        TokenReport(
+            text: shown(logprob.token), bytes: text.bytes(of: logprob.token), logprob: logprob.logprob,
+            top: logprob.top.map { .init(text: shown($0.token), bytes: text.bytes(of: $0.token), logprob: $0.logprob) })
+    }
+
+    private func shown(_ token: Int32) -> String {
+        call.delivery.showsTokensAsIDs ? "token_id:\(token)" : String(decoding: text.bytes(of: token), as: UTF8.self)
+    }
+}

@@ -1,0 +1,190 @@
+// Requests on their way through the engine: who waits for which events.
+//
+// The dispatcher gives prepared requests to the engine, hands every event to the answer it belongs to, and cancels what nobody
+// waits for any more. Loop thread only.
+
+import BerthCore
+import BerthEngine
+import BerthHTTP
+import BerthLoop
+import HTTPTypes
+import Logging
+
+final class GenerationDispatcher {
+    private struct Route {
+        var answer: RunningAnswer
+        var choice: Int
+    }
+
+    private let service: ModelService
+    private let metrics: Metrics
+    private let logger: Logger
+    private let wallSeconds: () -> Int
+    private var routes: [RequestID: Route] = [:]
+    private var probes: [RequestID: (Bool) -> Void] = [:]
+    private var lastRequest: UInt64 = 0
+    private var random: any RandomNumberGenerator
+    /// No answer is under way any more.
+    var onIdle: (() -> Void)?
+
+    init(_ service: ModelService, metrics: Metrics, logger: Logger, random: any RandomNumberGenerator, wallSeconds: @escaping () -> Int) {
+        self.service = service
+        self.metrics = metrics
+        self.logger = logger
+        self.random = random
+        self.wallSeconds = wallSeconds
+    }
+
+    var isIdle: Bool { routes.isEmpty }
+
+    /// Generates the answer to `exchange`.
+    func start(_ call: PreparedGeneration, _ exchange: Exchange) {
+        let id = (call.isChat ? "chatcmpl-" : "cmpl-") + hexadecimal(random.next()) + hexadecimal(random.next())
+        let identity = AnswerIdentity(id: id, created: wallSeconds(), model: call.model, isChat: call.isChat)
+        let answer = RunningAnswer(exchange, AnswerAssembler(call, identity: identity, text: service.text))
+        let requests = call.requests(id: { _ in nextID() }, randomSeed: { random.next() })
+        answer.requests = requests.map(\.id)
+        exchange.onAbandon = { [unowned self, unowned answer] in cancel(answer) }
+        for (choice, request) in requests.enumerated() {
+            routes[request.id] = Route(answer: answer, choice: choice)
+            guard service.generation.submit(request) else {
+                routes[request.id] = nil
+                perform(answer.assembler.fail(.unavailable("Too many requests are waiting.", code: "overloaded")), answer)
+                return
+            }
+        }
+        metrics.promptTokens += UInt64(answer.assembler.usage.promptTokens)
+    }
+
+    /// One internal request of a single token, to see that the model answers.
+    func probe(completion: @escaping (Bool) -> Void) {
+        var request = GenerationRequest(id: nextID(), prompt: service.text.encode("1", addSpecialTokens: true), maxTokens: 1)
+        if request.prompt.isEmpty { request.prompt = [0] }
+        request.ignoresEndTokens = true
+        request.sampling.temperature = 0
+        probes[request.id] = completion
+        if !service.generation.submit(request) {
+            probes[request.id] = nil
+            completion(false)
+        }
+    }
+
+    func receive(_ batch: EventBatch) {
+        let now = Loop.monotonicNanoseconds
+        for (id, event) in batch {
+            guard let route = routes[id] else {
+                if event.isFinal, let probe = probes.removeValue(forKey: id) { probe(event.isSuccess) }
+                continue
+            }
+            let answer = route.answer
+            if event.isFinal { routes[id] = nil }
+            measure(event, answer, route.choice, now)
+            perform(answer.assembler.receive(event, choice: route.choice), answer)
+        }
+        if routes.isEmpty { onIdle?() }
+    }
+
+    /// Ends all answers with an error: the drain took too long.
+    func failAll(_ error: APIError) {
+        let answers = Dictionary(routes.values.map { (ObjectIdentifier($0.answer), $0.answer) }, uniquingKeysWith: { first, _ in first })
+        for answer in answers.values { perform(answer.assembler.fail(error), answer) }
+        if routes.isEmpty { onIdle?() }
+    }
+
+    private func nextID() -> RequestID {
+        lastRequest += 1
+        return RequestID(lastRequest)
+    }
+
+    private func perform(_ outputs: [AnswerAssembler.Output], _ answer: RunningAnswer) {
+        let exchange = answer.exchange
+        for output in outputs {
+            switch output {
+            case .chunk(let bytes):
+                beginStream(answer, exchange)
+                exchange.send(bytes)
+            case .endOfStream: exchange.end()
+            case .answer(let json): exchange.respond(json)
+            case .failure(let error):
+                release(answer)
+                if error.status.code >= 500 { logger.warning("a request failed", metadata: ["id": "\(answer.assembler.identity.id)", "reason": "\(error.message)"]) }
+                if answer.hasBegunStream {
+                    exchange.send(SSEEncoder.event(error.body))
+                    exchange.end()
+                } else {
+                    exchange.respond(error)
+                }
+            }
+        }
+    }
+
+    private func beginStream(_ answer: RunningAnswer, _ exchange: Exchange) {
+        guard !answer.hasBegunStream else { return }
+        answer.hasBegunStream = true
+        exchange.beginStream(fields: [.contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache"])
+    }
+
+    /// The client left.
+    private func cancel(_ answer: RunningAnswer) {
+        metrics.cancelledAnswers += 1
+        release(answer)
+        if routes.isEmpty { onIdle?() }
+    }
+
+    /// Ends whatever of the answer the engine still works on.
+    private func release(_ answer: RunningAnswer) {
+        for id in answer.requests where routes.removeValue(forKey: id) != nil { service.generation.cancel(id) }
+    }
+
+    private func measure(_ event: GenerationEvent, _ answer: RunningAnswer, _ choice: Int, _ now: UInt64) {
+        let exchange = answer.exchange
+        switch event {
+        case .token:
+            metrics.generationTokens += 1
+            if let last = answer.lastToken[choice] {
+                metrics.interTokenLatency.observe(nanoseconds: now - last)
+            } else {
+                metrics.timeToFirstToken.observe(nanoseconds: now - exchange.startNanoseconds)
+            }
+            answer.lastToken[choice] = now
+        case .finished(let reason, _, _):
+            metrics.endToEndLatency.observe(nanoseconds: now - exchange.startNanoseconds)
+            metrics.finished[reason.rawValue, default: 0] += 1
+        case .prompt, .failed: break
+        }
+    }
+
+    private func hexadecimal(_ value: UInt64) -> String {
+        let digits = String(value, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}
+
+/// An answer that the engine works on.
+private final class RunningAnswer {
+    let exchange: Exchange
+    var assembler: AnswerAssembler
+    var requests: [RequestID] = []
+    var hasBegunStream = false
+    /// When the last token of each choice came.
+    var lastToken: [Int: UInt64] = [:]
+
+    init(_ exchange: Exchange, _ assembler: AnswerAssembler) {
+        self.exchange = exchange
+        self.assembler = assembler
+    }
+}
+
+extension GenerationEvent {
+    fileprivate var isFinal: Bool {
+        switch self {
+        case .finished, .failed: true
+        case .prompt, .token: false
+        }
+    }
+
+    fileprivate var isSuccess: Bool {
+        if case .finished(let reason, _, _) = self { return reason != .cancelled }
+        return false
+    }
+}

@@ -1,0 +1,193 @@
+// From a request's body to what the engine takes: parsing, the chat template, tokenisation and every check that needs no engine.
+//
+// All of it can take long (a body of 4 MB, a template of a thousand turns), so it runs on a worker thread; everything
+// here is a pure function of the body and the model's description.
+
+import BerthCore
+import BerthEngine
+import BerthHTTP
+
+/// A validated completion or chat request.
+struct PreparedGeneration: Sendable {
+    struct Prompt: Sendable {
+        var tokens: [Int32]
+        /// What `echo` puts before the output.
+        var echo: String?
+    }
+
+    var isChat: Bool
+    /// The model as the answer names it.
+    var model: String
+    var adapter: AdapterName?
+    var prompts: [Prompt]
+    var sampling: SamplingParameters
+    /// Nil: a random one per choice.
+    var seed: UInt64?
+    /// Per prompt.
+    var maxTokens: [Int]
+    var stopStrings: [String]
+    var stopTokens: [Int32]
+    var ignoresEndTokens: Bool
+    var showsSpecialTokens: Bool
+    var logprobs: Int?
+    var delivery: DeliveryFields
+
+    var choiceCount: Int { prompts.count * delivery.n }
+
+    /// The requests in the order of their choices: all of the first prompt, all of the second…
+    func requests(id: (Int) -> RequestID, randomSeed: () -> UInt64) -> [GenerationRequest] {
+        (0..<choiceCount).map { choice in
+            let prompt = choice / delivery.n
+            var request = GenerationRequest(id: id(choice), adapter: adapter, prompt: prompts[prompt].tokens, maxTokens: maxTokens[prompt])
+            request.sampling = sampling
+            request.sampling.seed = seed.map { Self.seed($0, sequence: choice % delivery.n) } ?? randomSeed()
+            request.stopStrings = stopStrings
+            request.stopTokens = stopTokens
+            request.ignoresEndTokens = ignoresEndTokens
+            request.showsSpecialTokens = showsSpecialTokens
+            request.logprobs = logprobs
+            request.promptLogprobs = logprobs != nil && prompts[prompt].echo != nil
+            return request
+        }
+    }
+
+    /// The first sequence has the request's own seed, so that `n` changes nothing about it; the others have derived ones.
+    static func seed(_ seed: UInt64, sequence: Int) -> UInt64 {
+        if sequence == 0 { return seed }
+        var random = RandomSource(seed: seed ^ UInt64(sequence) &* 0x9E37_79B9_7F4A_7C15)
+        return random.next()
+    }
+}
+
+/// Makes prepared requests for one model.
+struct Preparation: Sendable {
+    let description: ModelDescription
+    let text: any TextService
+    let adapters: any AdapterService
+
+    init(_ service: ModelService) {
+        description = service.description
+        text = service.text
+        adapters = service.adapters
+    }
+
+    func completion(_ body: [UInt8]) throws(APIError) -> PreparedGeneration {
+        let call = try CompletionCall(body: body)
+        let (model, adapter) = try resolve(call.delivery.model)
+        var prompts: [PreparedGeneration.Prompt] = []
+        var maxTokens: [Int] = []
+        for input in call.prompts {
+            let tokens: [Int32]
+            let echo: String?
+            switch input {
+            case .text(let string):
+                tokens = text.encode(string, addSpecialTokens: call.addsSpecialTokens)
+                echo = call.echo ? string : nil
+            case .tokens(let given):
+                try check(given, "prompt")
+                tokens = given
+                echo = call.echo ? text.decode(given, skipSpecialTokens: !call.sampling.showsSpecialTokens) : nil
+            }
+            guard !tokens.isEmpty else { throw .invalid("prompt", "has no tokens.") }
+            prompts.append(.init(tokens: tokens, echo: echo))
+            maxTokens.append(try limit(call.maxTokens, prompt: tokens.count, default: CompletionCall.defaultMaxTokens))
+        }
+        return try prepared(
+            isChat: false, model: model, adapter: adapter, prompts: prompts, sampling: call.sampling, maxTokens: maxTokens, logprobs: call.logprobs,
+            delivery: call.delivery)
+    }
+
+    func chat(_ body: [UInt8]) throws(APIError) -> PreparedGeneration {
+        let call = try ChatCall(body: body)
+        let (model, adapter) = try resolve(call.delivery.model)
+        let tokens = text.encode(try text.render(call.input), addSpecialTokens: false)
+        guard !tokens.isEmpty else { throw .invalid("messages", "make an empty prompt.") }
+        let maxTokens = try limit(call.maxTokens, prompt: tokens.count, default: Int.max)
+        return try prepared(
+            isChat: true, model: model, adapter: adapter, prompts: [.init(tokens: tokens, echo: nil)], sampling: call.sampling, maxTokens: [maxTokens],
+            logprobs: call.logprobs, delivery: call.delivery)
+    }
+
+    func tokenize(_ body: [UInt8]) throws(APIError) -> JSON {
+        let call = try TokenizeCall(body: body)
+        _ = try resolve(call.model)
+        let string: String
+        switch call.input {
+        case .text(let text): string = text
+        case .chat(let chat): string = try text.render(chat)
+        }
+        return TokenizeCall.answer(tokens: text.encode(string, addSpecialTokens: call.addsSpecialTokens), contextLength: description.contextLength)
+    }
+
+    func detokenize(_ body: [UInt8]) throws(APIError) -> JSON {
+        let call = try DetokenizeCall(body: body)
+        _ = try resolve(call.model)
+        try check(call.tokens, "tokens")
+        return DetokenizeCall.answer(text: text.decode(call.tokens, skipSpecialTokens: false))
+    }
+
+    // MARK: the parts
+
+    /// The alias of the base model, whatever its name is.
+    static let baseAlias = "base"
+
+    /// The model as the answer names it, and the adapter, if it is one.
+    func resolve(_ model: String?) throws(APIError) -> (model: String, adapter: AdapterName?) {
+        guard let model else { return (description.name, nil) }
+        if model == description.name || model == Self.baseAlias { return (model, nil) }
+        guard let name = AdapterName(model), adapters.contains(name) else { throw .unknownModel(model) }
+        return (model, name)
+    }
+
+    private func check(_ tokens: [Int32], _ field: String) throws(APIError) {
+        if let bad = tokens.first(where: { $0 < 0 || Int($0) >= description.vocabularySize }) {
+            throw .invalid(field, "contains the token \(bad), but the vocabulary ends at \(description.vocabularySize - 1).")
+        }
+    }
+
+    private func limit(_ wanted: Int?, prompt: Int, default standard: Int) throws(APIError) -> Int {
+        let room = description.contextLength - prompt
+        if let wanted {
+            guard wanted <= room else { throw .contextExceeded(contextLength: description.contextLength, promptTokens: prompt, maxTokens: wanted) }
+            return wanted
+        }
+        guard room > 0 else { throw .contextExceeded(contextLength: description.contextLength, promptTokens: prompt, maxTokens: min(standard, 1)) }
+        return min(standard, room)
+    }
+
+    private func prepared(
+        isChat: Bool, model: String, adapter: AdapterName?, prompts: [PreparedGeneration.Prompt], sampling: SamplingFields, maxTokens: [Int],
+        logprobs: Int?, delivery: DeliveryFields
+    ) throws(APIError) -> PreparedGeneration {
+        try check(Array(sampling.logitBias.keys), "logit_bias")
+        try check(sampling.stopTokens, "stop_token_ids")
+        let defaults = description.defaults
+        var parameters = SamplingParameters()
+        parameters.temperature = sampling.temperature ?? defaults.temperature ?? parameters.temperature
+        parameters.topP = sampling.topP ?? defaults.topP ?? parameters.topP
+        parameters.topK = sampling.topK ?? defaults.topK ?? parameters.topK
+        parameters.minP = sampling.minP ?? defaults.minP ?? parameters.minP
+        parameters.repetitionPenalty = sampling.repetitionPenalty ?? defaults.repetitionPenalty ?? parameters.repetitionPenalty
+        parameters.presencePenalty = sampling.presencePenalty ?? parameters.presencePenalty
+        parameters.frequencyPenalty = sampling.frequencyPenalty ?? parameters.frequencyPenalty
+        parameters.logitBias = sampling.logitBias
+        return PreparedGeneration(
+            isChat: isChat, model: model, adapter: adapter, prompts: prompts, sampling: parameters, seed: sampling.seed, maxTokens: maxTokens,
+            stopStrings: sampling.stopStrings, stopTokens: sampling.stopTokens, ignoresEndTokens: sampling.ignoresEndTokens,
+            showsSpecialTokens: sampling.showsSpecialTokens, logprobs: logprobs, delivery: delivery)
+    }
+}
+
+extension APIError {
+    /// The engine's reasons, as the API says them.
+    init(_ failure: GenerationFailure) {
+        switch failure.code {
+        case .invalidRequest: self = APIError(.badRequest, failure.message)
+        case .unknownAdapter: self = APIError(.notFound, failure.message, parameter: "model", code: "model_not_found")
+        case .adapterRejected: self = APIError(.unprocessableContent, failure.message, parameter: "model", code: "adapter_rejected")
+        case .overloaded: self = .unavailable(failure.message, code: "overloaded")
+        case .draining: self = .unavailable(failure.message, code: "draining")
+        case .internalError: self = .internalError(failure.message)
+        }
+    }
+}

@@ -1,0 +1,68 @@
+// The inference socket: what OpenAI's clients call. Nothing here takes or shows a path of this machine.
+
+import BerthCore
+import BerthHTTP
+import HTTPTypes
+
+extension Server {
+    func inferenceRoutes() -> [Route] {
+        [
+            Route(.get, "/v1/models") { [unowned self] in listModels($0) },
+            Route(.get, "/v1/models/{id}") { [unowned self] in showModel($0) },
+            Route(.post, "/v1/completions") { [unowned self] in generate($0) { (preparation, body) throws(APIError) in try preparation.completion(body) } },
+            Route(.post, "/v1/chat/completions") { [unowned self] in generate($0) { (preparation, body) throws(APIError) in try preparation.chat(body) } },
+            Route(.post, "/tokenize") { [unowned self] in convert($0) { (preparation, body) throws(APIError) in try preparation.tokenize(body) } },
+            Route(.post, "/detokenize") { [unowned self] in convert($0) { (preparation, body) throws(APIError) in try preparation.detokenize(body) } },
+        ] + healthRoutes()
+    }
+
+    /// On both sockets.
+    func healthRoutes() -> [Route] {
+        let ready: (Exchange) -> Void = { [unowned self] in showReadiness($0) }
+        return [
+            Route(.get, "/health", ready),
+            Route(.get, "/health/ready", ready),
+            Route(.get, "/health/live") { $0.respond(["status": "live"]) },
+            Route(.get, "/version") { $0.respond(["version": .string(Server.version)]) },
+        ]
+    }
+
+    private func showReadiness(_ exchange: Exchange) {
+        if readyService(exchange) != nil { exchange.respond(["status": "ready"]) }
+    }
+
+    private func listModels(_ exchange: Exchange) {
+        guard let (service, _) = readyService(exchange) else { return }
+        let adapters = service.adapters.registered().map { card($0.name, created: $0.created, service) }
+        exchange.respond(ModelCard.list([baseCard(service)] + adapters))
+    }
+
+    private func showModel(_ exchange: Exchange) {
+        guard let (service, _) = readyService(exchange) else { return }
+        let id = exchange.parameters[0]
+        if id == service.description.name || id == Preparation.baseAlias { return exchange.respond(baseCard(service).json) }
+        guard let name = AdapterName(id), let adapter = service.adapters.registered().first(where: { $0.name == name }) else {
+            return exchange.respond(APIError.unknownModel(id))
+        }
+        exchange.respond(card(name, created: adapter.created, service).json)
+    }
+
+    private func baseCard(_ service: ModelService) -> ModelCard {
+        let description = service.description
+        return ModelCard(id: description.name, created: description.created, parent: nil, contextLength: description.contextLength)
+    }
+
+    private func card(_ name: AdapterName, created: Int, _ service: ModelService) -> ModelCard {
+        ModelCard(id: name.text, created: created, parent: service.description.name, contextLength: service.description.contextLength)
+    }
+
+    private func generate(_ exchange: Exchange, _ read: @escaping @Sendable (Preparation, [UInt8]) throws(APIError) -> PreparedGeneration) {
+        guard let (service, dispatcher) = readyService(exchange) else { return }
+        prepare(exchange, service, read) { dispatcher.start($0, exchange) }
+    }
+
+    private func convert(_ exchange: Exchange, _ read: @escaping @Sendable (Preparation, [UInt8]) throws(APIError) -> JSON) {
+        guard let (service, _) = readyService(exchange) else { return }
+        prepare(exchange, service, { (preparation, body) throws(APIError) in Response(json: try read(preparation, body)) }) { exchange.respond($0) }
+    }
+}

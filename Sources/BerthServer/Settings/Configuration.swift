@@ -1,0 +1,68 @@
+// What the daemon is told at start, with every default resolved.
+
+import BerthCore
+import Glibc
+
+/// All settings of the daemon. `Setting.all` says where each comes from.
+public struct Configuration: Sendable, Equatable {
+    /// The checkpoint's directory. The one setting without a default.
+    public var model: String?
+    /// What clients call the base model; nil is the name of the checkpoint's directory.
+    public var modelName: String?
+    /// A directory whose subdirectories are adapters.
+    public var adapters: String?
+    public var socket: String
+    public var adminSocket: String
+    /// Permissions of the inference socket. The admin socket's are always 0600.
+    public var socketMode: UInt32 = 0o660
+    /// A bound for the whole process; nil is three quarters of the machine's memory.
+    public var memory: ByteSize?
+    public var weights = WeightFormat.bf16
+    /// Nil is one per physical core.
+    public var threads: Int?
+    public var logFormat = LogFormat.text
+    public var logLevel = "info"
+    /// Tokens of one step; nil is the engine's choice.
+    public var maxBatchTokens: Int?
+    /// Requests in one batch; nil is the engine's choice.
+    public var maxRunning: Int?
+    /// Shorter than the checkpoint's, to save KV; nil is the checkpoint's.
+    public var contextLength: Int?
+    /// Where prepared images and the registry of adapters are kept.
+    public var cacheDirectory: String?
+    /// How long running streams may go on after SIGTERM.
+    public var drainSeconds = 30
+
+    /// The defaults that depend on the environment.
+    public init(environment: [String: String] = [:]) {
+        let directory = Self.runtimeDirectory(environment)
+        socket = directory + "/berth.sock"
+        adminSocket = directory + "/admin.sock"
+        // systemd gives a colon-separated list where a unit asks for several; the first is ours.
+        cacheDirectory = environment["CACHE_DIRECTORY"].flatMap { $0.split(separator: ":").first.map(String.init) }
+            ?? environment["XDG_CACHE_HOME"].map { $0 + "/berth" } ?? environment["HOME"].map { $0 + "/.cache/berth" }
+    }
+
+    /// `$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/berth`, else `/run/berth`.
+    static func runtimeDirectory(_ environment: [String: String]) -> String {
+        if let given = environment["RUNTIME_DIRECTORY"]?.split(separator: ":").first { return String(given) }
+        if let session = environment["XDG_RUNTIME_DIR"], !session.isEmpty { return session + "/berth" }
+        return "/run/berth"
+    }
+
+    /// What clients call the base model.
+    public var baseName: String {
+        if let modelName { return modelName }
+        let parts = (model ?? "").split(separator: "/")
+        return parts.last.map(String.init) ?? "base"
+    }
+}
+
+/// A setting that cannot be used: which, where it stood, and why.
+public struct ConfigurationError: Error, Sendable, Equatable, CustomStringConvertible {
+    public let description: String
+    init(_ description: String) { self.description = description }
+
+    /// A setting without a default was not given.
+    public init(missing name: String) { self.init("--\(name) is required; see --help") }
+}

@@ -1,0 +1,89 @@
+// The table of settings: one line each gives the flag, the environment variable, the key in the file, the bounds and the help.
+
+import BerthCore
+
+/// One setting. Its name is "socket-mode"; the flag is "--socket-mode", the variable BERTH_SOCKET_MODE, the key in the file "socket-mode".
+public struct Setting: Sendable {
+    public let name: String
+    /// What stands for the value in the help.
+    let placeholder: String
+    public let help: String
+    /// Puts a value in place; returns what is wrong with it, as the end of "NAME must be …".
+    let apply: @Sendable (inout Configuration, String) -> String?
+
+    public var flag: String { "--" + name }
+    public var variable: String { "BERTH_" + name.uppercased().map { $0 == "-" ? "_" : String($0) }.joined() }
+
+    static let all: [Setting] = [
+        text("model", "DIR", "the checkpoint: config.json, safetensors, tokenizer.json", \.model),
+        text("model-name", "NAME", "what clients call the base model (default: the directory's name)", \.modelName),
+        text("adapters", "DIR", "a directory of PEFT adapters, one folder each", \.adapters),
+        text("socket", "PATH", "the inference socket", \.socket),
+        text("admin-socket", "PATH", "the administration socket", \.adminSocket),
+        Setting(name: "socket-mode", placeholder: "OCTAL", help: "permissions of the inference socket (default 0660)") { configuration, value in
+            guard let mode = UInt32(value, radix: 8), mode <= 0o777 else { return "octal permissions such as 0660" }
+            configuration.socketMode = mode
+            return nil
+        },
+        Setting(name: "memory", placeholder: "SIZE", help: "bounds the whole process, such as 8G (default: three quarters of the machine's)") { configuration, value in
+            guard let size = ByteSize(value), size.bytes >= minimumMemory else { return "a size of at least 64M, such as 8G" }
+            configuration.memory = size
+            return nil
+        },
+        choice("weights", "weights in memory (default bf16)", WeightFormat.allCases, \.weights),
+        number("threads", "compute threads (default: one per physical core)", 1...1024, \.threads),
+        number("context-length", "tokens of prompt and output together (default: the checkpoint's)", 16...(1 << 24), \.contextLength),
+        number("max-batch-tokens", "tokens of one step", 1...(1 << 16), \.maxBatchTokens),
+        number("max-running", "requests in one batch", 1...4096, \.maxRunning),
+        text("cache-dir", "DIR", "where prepared weights are kept (default: $CACHE_DIRECTORY or ~/.cache/berth)", \.cacheDirectory),
+        Setting(name: "drain-seconds", placeholder: "N", help: "how long running streams may go on after SIGTERM (default 30)") { configuration, value in
+            guard let seconds = Int(value), (0...86_400).contains(seconds) else { return "a whole number from 0 to 86400" }
+            configuration.drainSeconds = seconds
+            return nil
+        },
+        choice("log-format", "lines on standard error (default text)", LogFormat.allCases, \.logFormat),
+        Setting(name: "log-level", placeholder: "LEVEL", help: "trace, debug, info, notice, warning or error (default info)") { configuration, value in
+            guard ["trace", "debug", "info", "notice", "warning", "error"].contains(value) else { return "trace, debug, info, notice, warning or error" }
+            configuration.logLevel = value
+            return nil
+        },
+    ]
+
+    private static let minimumMemory = 64 << 20
+
+    // Key paths are not Sendable values by themselves; those of a Sendable struct's stored properties are safe to share.
+    private typealias Path<Value> = WritableKeyPath<Configuration, Value> & Sendable
+
+    private static func text(_ name: String, _ placeholder: String, _ help: String, _ path: Path<String?>) -> Setting {
+        Setting(name: name, placeholder: placeholder, help: help) { configuration, value in
+            if value.isEmpty { return "given" }
+            configuration[keyPath: path] = value
+            return nil
+        }
+    }
+
+    private static func text(_ name: String, _ placeholder: String, _ help: String, _ path: Path<String>) -> Setting {
+        Setting(name: name, placeholder: placeholder, help: help) { configuration, value in
+            if value.isEmpty { return "given" }
+            configuration[keyPath: path] = value
+            return nil
+        }
+    }
+
+    private static func number(_ name: String, _ help: String, _ range: ClosedRange<Int>, _ path: Path<Int?>) -> Setting {
+        Setting(name: name, placeholder: "N", help: help) { configuration, value in
+            guard let number = Int(value), range.contains(number) else { return "a whole number from \(range.lowerBound) to \(range.upperBound)" }
+            configuration[keyPath: path] = number
+            return nil
+        }
+    }
+
+    private static func choice<Value: RawRepresentable & Sendable>(_ name: String, _ help: String, _ values: [Value], _ path: Path<Value>) -> Setting
+    where Value.RawValue == String {
+        Setting(name: name, placeholder: values.map(\.rawValue).joined(separator: "|"), help: help) { configuration, value in
+            guard let chosen = values.first(where: { $0.rawValue == value }) else { return "one of " + values.map(\.rawValue).joined(separator: ", ") }
+            configuration[keyPath: path] = chosen
+            return nil
+        }
+    }
+}

@@ -1,0 +1,98 @@
+// A packed checkpoint, ready to compute with: resident extents in memory, the others on disk.
+//
+// Made by ImageCache; lives as long as the model. Nothing in it changes after it was made, so any thread may use it.
+//
+// What is verified when: the header always, before anything else is believed. Extents that are read into memory are
+// checksummed while they pass through the cache, which hides behind the copying. Of a mapped image reading everything would be
+// the very cost that mapping avoids, so the extents' checksums are left to `verify()`, which the daemon runs on a
+// background thread after it is ready. Extents that stay on disk are checked each time they are read.
+
+import BerthCore
+import Glibc
+import Synchronization
+
+/// The packed weights of one checkpoint.
+public final class PreparedImage: Sendable {
+    public enum Origin: Sendable, Equatable {
+        /// Found in the cache.
+        case cached
+        /// Packed and stored; `reason` says why the image that was there, if any, was not good.
+        case packed(reason: String?)
+        /// Packed, but not stored, and why.
+        case packedInMemory(reason: String)
+    }
+
+    public let origin: Origin
+    public var extents: [ImageExtent] { layout.extents }
+
+    private let layout: ImageLayout
+    private let indexByName: [String: Int]
+    private let checksums: [UInt64]
+    /// Where each resident extent starts in `memory`; nil for those on disk.
+    private let places: [Int?]
+    private let memory: ImageMemory?
+    private let file: ReadableFile?
+
+    init(origin: Origin, layout: ImageLayout, checksums: [UInt64], places: [Int?], memory: ImageMemory?, file: ReadableFile?) {
+        self.origin = origin
+        self.layout = layout
+        self.checksums = checksums
+        self.places = places
+        self.memory = memory
+        self.file = file
+        indexByName = Dictionary(uniqueKeysWithValues: layout.extents.enumerated().map { ($0.element.name, $0.offset) })
+    }
+
+    public func index(of name: String) -> Int? { indexByName[name] }
+
+    /// The bytes of a resident extent, at a multiple of 4096; nil where it stays on disk. Read-only, though the type says
+    /// otherwise (packed matrices are views of mutable memory); valid as long as the image lives.
+    public func bytes(of index: Int) -> UnsafeMutableRawPointer? { places[index].map { memory!.base + $0 } }
+
+    public func bytes(of name: String) -> UnsafeMutableRawPointer? { indexByName[name].flatMap { bytes(of: $0) } }
+
+    /// Bytes of memory that the resident extents take. Mapped ones count too: they are needed all the time.
+    public var residentBytes: Int { zip(layout.extents, places).reduce(0) { $0 + ($1.1 == nil ? 0 : ImageLayout.roundUp($1.0.byteCount)) } }
+
+    /// Where an extent is in the image's file, for readers of their own: offset and length are multiples of 4096.
+    public func fileRange(of index: Int) -> (path: String, offset: Int, paddedBytes: Int)? {
+        file.map { ($0.path, layout.offsets[index], ImageLayout.roundUp(layout.extents[index].byteCount)) }
+    }
+
+    /// Reads an extent from disk into `destination` and checks it.
+    public func read(_ index: Int, into destination: UnsafeMutableRawPointer) throws(StoreError) {
+        guard let file else { throw StoreError(.missing, "the image is not stored") }
+        let buffer = UnsafeMutableRawBufferPointer(start: destination, count: layout.extents[index].byteCount)
+        guard try Self.readChecked(file, layout.offsets[index], buffer) == checksums[index] else {
+            throw StoreError(.malformed, "extent '\(layout.extents[index].name)' of the image is corrupt", path: file.path)
+        }
+    }
+
+    /// Whether bytes that someone else read are those of the extent.
+    public func isIntact(_ index: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        bytes.count == layout.extents[index].byteCount && Checksum.of(bytes) == checksums[index]
+    }
+
+    /// Checks the resident extents; throws the name of one that is corrupt. Takes a second per 10 GB in memory.
+    public func verify() throws(StoreError) {
+        for (index, extent) in layout.extents.enumerated() {
+            guard let bytes = bytes(of: index) else { continue }
+            guard isIntact(index, UnsafeRawBufferPointer(start: bytes, count: extent.byteCount)) else {
+                throw StoreError(.malformed, "extent '\(extent.name)' of the image is corrupt", path: file?.path)
+            }
+        }
+    }
+
+    /// Reads into `buffer` in pieces that stay in the cache between reading and checksumming; the checksum.
+    static func readChecked(_ file: ReadableFile, _ offset: Int, _ buffer: UnsafeMutableRawBufferPointer) throws(StoreError) -> UInt64 {
+        var checksum = Checksum()
+        var done = 0
+        while done < buffer.count {
+            let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<min(buffer.count, done + 256 << 10)])
+            try file.read(at: offset + done, into: piece)
+            checksum.update(UnsafeRawBufferPointer(piece))
+            done += piece.count
+        }
+        return checksum.value()
+    }
+}

@@ -1,0 +1,35 @@
+// The daemon's executable: reads the settings and runs. Everything else is in BerthServer.
+
+import BerthServer
+import Glibc
+import Logging
+
+@main
+enum Berthd {
+    static func main() {
+        do throws(ConfigurationError) {
+            switch try Configuration.read(arguments: Array(CommandLine.arguments.dropFirst()), environment: environment()) {
+            case .showHelp: print(Configuration.help, terminator: "")
+            case .showVersion: print("berthd \(Daemon.version)")
+            case .run(let configuration):
+                guard configuration.model != nil else { throw ConfigurationError(missing: "model") }
+                exit(Daemon.run(configuration, environment: environment(), logger: Logger(configuration), assemble: assembleModel))
+            }
+        } catch {
+            var line = "berthd: \(error)\n"
+            line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+            exit(EX_USAGE)
+        }
+    }
+
+    private static func environment() -> [String: String] {
+        var result: [String: String] = [:]
+        var entry = environ
+        while let text = entry.pointee {
+            let parts = String(cString: text).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            if parts.count == 2 { result[String(parts[0])] = String(parts[1]) }
+            entry += 1
+        }
+        return result
+    }
+}

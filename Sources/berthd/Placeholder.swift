@@ -1,2 +1,0 @@
-// Replaced by the first command.
-@main struct Placeholder { static func main() {} }

@@ -1,0 +1,183 @@
+// Request bodies: what is read, and the exact field that a wrong one is blamed on.
+
+import BerthCore
+import Testing
+
+@testable import BerthHTTP
+
+private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+
+/// The field that the error names.
+private func blame<Call>(_ make: ([UInt8]) throws -> Call, _ text: String) -> String? {
+    do {
+        _ = try make(bytes(text))
+        return nil
+    } catch let error as APIError {
+        #expect(error.status == .badRequest && error.type == "invalid_request_error")
+        return error.parameter ?? "body"
+    } catch {
+        Issue.record("\(error)")
+        return nil
+    }
+}
+
+@Suite struct CompletionCallTests {
+    @Test func defaults() throws {
+        let call = try CompletionCall(body: bytes(#"{"prompt": "a", "max_tokens": null, "unknown": {"x": [1]}, "user": 3}"#))
+        #expect(call.prompts == [.text("a")] && call.maxTokens == nil && call.sampling == SamplingFields() && call.delivery == DeliveryFields())
+        #expect(call.logprobs == nil && !call.echo && call.addsSpecialTokens)
+    }
+
+    @Test func everything() throws {
+        let call = try CompletionCall(
+            body: bytes(#"""
+                {"model": "m", "prompt": ["a", [1, 2]], "max_tokens": 5, "temperature": 0.5, "top_p": 0.9, "top_k": -1, "min_p": 0.1,
+                 "repetition_penalty": 1.1, "presence_penalty": -1, "frequency_penalty": 2, "logit_bias": {"7": -100}, "seed": -3,
+                 "stop": "x", "stop_token_ids": [4], "ignore_eos": true, "skip_special_tokens": false, "n": 3, "stream": true,
+                 "stream_options": {"include_usage": true}, "echo": true, "logprobs": 5, "return_token_ids": true,
+                 "return_tokens_as_token_ids": true, "best_of": 3, "add_special_tokens": false}
+                """#))
+        #expect(call.prompts == [.text("a"), .tokens([1, 2])] && call.maxTokens == 5 && call.echo && call.logprobs == 5 && !call.addsSpecialTokens)
+        let sampling = call.sampling
+        #expect(sampling.temperature == 0.5 && sampling.topP == 0.9 && sampling.topK == 0 && sampling.minP == 0.1 && sampling.repetitionPenalty == 1.1)
+        #expect(sampling.presencePenalty == -1 && sampling.frequencyPenalty == 2 && sampling.logitBias == [7: -100] && sampling.seed == UInt64(bitPattern: -3))
+        #expect(sampling.stopStrings == ["x"] && sampling.stopTokens == [4] && sampling.ignoresEndTokens && sampling.showsSpecialTokens)
+        let delivery = call.delivery
+        #expect(delivery.model == "m" && delivery.n == 3 && delivery.streams && delivery.includesUsage && delivery.returnsTokenIDs && delivery.showsTokensAsIDs)
+    }
+
+    @Test(arguments: [
+        (#"{"prompt": "a""#, "body"), (#"["a"]"#, "body"), ("", "body"), ("\u{FEFF}{}", "body"), (#"{"model": "m"}"#, "prompt"), (#"{"prompt": 1}"#, "prompt"),
+        (#"{"prompt": []}"#, "prompt"), (#"{"prompt": [1, "a"]}"#, "prompt"), (#"{"prompt": [[1], {}]}"#, "prompt"), (#"{"prompt": [1.5]}"#, "prompt"),
+        (#"{"prompt": [-1]}"#, "prompt"), (#"{"prompt": [4294967296]}"#, "prompt"), (#"{"prompt": [1e300]}"#, "prompt"), (#"{"prompt": [true]}"#, "prompt"),
+        (#"{"prompt": "a", "max_tokens": 0}"#, "max_tokens"), (#"{"prompt": "a", "max_tokens": -1}"#, "max_tokens"),
+        (#"{"prompt": "a", "max_tokens": "5"}"#, "max_tokens"), (#"{"prompt": "a", "max_tokens": 1.5}"#, "max_tokens"),
+        (#"{"prompt": "a", "max_tokens": 1e40}"#, "max_tokens"), (#"{"prompt": "a", "max_tokens": 99999999999999999999}"#, "max_tokens"),
+        (#"{"prompt": "a", "n": 0}"#, "n"), (#"{"prompt": "a", "n": 1000000}"#, "n"), (#"{"prompt": ["a", "b"], "n": 100}"#, "prompt"),
+        (#"{"prompt": "a", "temperature": -0.1}"#, "temperature"), (#"{"prompt": "a", "temperature": 1e9}"#, "temperature"),
+        (#"{"prompt": "a", "temperature": "hot"}"#, "temperature"), (#"{"prompt": "a", "top_p": 0}"#, "top_p"), (#"{"prompt": "a", "top_k": -2}"#, "top_k"),
+        (#"{"prompt": "a", "logit_bias": {"x": 1}}"#, "logit_bias"), (#"{"prompt": "a", "logit_bias": {"1": 101}}"#, "logit_bias"),
+        (#"{"prompt": "a", "logit_bias": [1]}"#, "logit_bias"), (#"{"prompt": "a", "stop": ""}"#, "stop"), (#"{"prompt": "a", "stop": [1]}"#, "stop"),
+        (#"{"prompt": "a", "stop": [null]}"#, "stop"), (#"{"prompt": "a", "logprobs": 21}"#, "logprobs"), (#"{"prompt": "a", "logprobs": true}"#, "logprobs"),
+        (#"{"prompt": "a", "stream": "yes"}"#, "stream"), (#"{"prompt": "a", "stream_options": {}}"#, "stream_options"),
+        (#"{"prompt": "a", "suffix": "b"}"#, "suffix"), (#"{"prompt": "a", "best_of": 2}"#, "best_of"), (#"{"prompt": "a", "model": 3}"#, "model"),
+        (#"{"prompt": "a", "response_format": {"type": "json_object"}}"#, "response_format"), (#"{"prompt": "a", "seed": 1.5}"#, "seed"),
+    ])
+    func blamed(_ body: String, _ field: String) { #expect(blame(CompletionCall.init, body) == field, "\(body)") }
+
+    @Test func invalidUTF8() {
+        #expect(throws: APIError.self) { try CompletionCall(body: bytes(#"{"prompt": ""#) + [0xFF, 0xFE] + bytes(#""}"#)) }
+    }
+
+    @Test func zeroTokensWithEcho() throws {
+        #expect(try CompletionCall(body: bytes(#"{"prompt": "a", "max_tokens": 0, "echo": true}"#)).maxTokens == 0)
+    }
+
+    @Test func errorsDoNotRepeatLongInput() {
+        do {
+            _ = try CompletionCall(body: bytes(#"{"prompt": "a", "logit_bias": {""# + String(repeating: "x", count: 100_000) + #"": 1}}"#))
+            Issue.record("accepted")
+        } catch { #expect(error.message.utf8.count < 400) }
+    }
+}
+
+@Suite struct ChatCallTests {
+    @Test func messages() throws {
+        let call = try ChatCall(
+            body: bytes(#"""
+                {"messages": [{"role": "system", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+                              {"content": null, "role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{\"x\": 1}"}}]},
+                              {"role": "user", "content": "c", "name": "n"}],
+                 "max_tokens": 7, "max_completion_tokens": 8, "logprobs": true, "top_logprobs": 2, "tools": [{"type": "function"}], "tool_choice": "auto",
+                 "chat_template_kwargs": {"enable_thinking": false, "messages": []}, "response_format": {"type": "text"}}
+                """#))
+        #expect(call.input.messages.array?.count == 3 && call.maxTokens == 8 && call.logprobs == 2)
+        #expect(call.input.messages.array?[0] == ["role": "system", "content": "a\nb"])
+        #expect(call.input.messages.array?[1]["tool_calls"]?.array?[0]["function"]?["arguments"] == ["x": 1])
+        #expect(call.input.messages.array?[2]["name"] == "n")
+        #expect(call.input.variables == ["enable_thinking": false, "tools": [["type": "function"]]] && call.input.addsGenerationPrompt)
+    }
+
+    @Test(arguments: [
+        (#"{}"#, "messages"), (#"{"messages": []}"#, "messages"), (#"{"messages": "hi"}"#, "messages"), (#"{"messages": ["hi"]}"#, "messages[0]"),
+        (#"{"messages": [{"content": "a"}]}"#, "messages[0].role"), (#"{"messages": [{"role": 1, "content": "a"}]}"#, "messages[0].role"),
+        (#"{"messages": [{"role": "user", "content": 5}]}"#, "messages[0].content"),
+        (#"{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}"#, "messages[0].content"),
+        (#"{"messages": [{"role": "user", "content": [5]}]}"#, "messages[0].content"),
+        (#"{"messages": [{"role": "user", "content": "a"}], "max_tokens": 0}"#, "max_tokens"),
+        (#"{"messages": [{"role": "user", "content": "a"}], "max_completion_tokens": -5}"#, "max_completion_tokens"),
+        (#"{"messages": [{"role": "user", "content": "a"}], "top_logprobs": 3}"#, "top_logprobs"),
+        (#"{"messages": [{"role": "user", "content": "a"}], "logprobs": 3}"#, "logprobs"),
+        (#"{"messages": [{"role": "user", "content": "a"}], "logprobs": true, "top_logprobs": 21}"#, "top_logprobs"),
+        (#"{"messages": [{"role": "user", "content": "a"}], "tools": {}}"#, "tools"), (#"{"messages": [{"role": "user", "content": "a"}], "tools": [1]}"#, "tools"),
+        (#"{"messages": [{"role": "user", "content": "a"}], "tool_choice": "required"}"#, "tool_choice"),
+        (#"{"messages": [{"role": "user", "content": "a"}], "chat_template": "{{ x }}"}"#, "chat_template"),
+        (#"{"messages": [{"role": "user", "content": "a"}], "response_format": {"type": "json_schema"}}"#, "response_format"),
+    ])
+    func blamed(_ body: String, _ field: String) { #expect(blame(ChatCall.init, body) == field, "\(body)") }
+}
+
+@Suite struct OtherCallTests {
+    @Test func tokenize() throws {
+        #expect(try TokenizeCall(body: bytes(#"{"prompt": "a"}"#)).addsSpecialTokens)
+        #expect(try !TokenizeCall(body: bytes(#"{"messages": [{"role": "user", "content": "a"}]}"#)).addsSpecialTokens)
+        #expect(blame(TokenizeCall.init, #"{"prompt": ["a"]}"#) == "prompt")
+        #expect(try DetokenizeCall(body: bytes(#"{"tokens": [1, 2]}"#)).tokens == [1, 2])
+        #expect(blame(DetokenizeCall.init, #"{"tokens": [-1]}"#) == "tokens")
+        #expect(TokenizeCall.answer(tokens: [3], contextLength: 9).text == #"{"tokens":[3],"count":1,"max_model_len":9}"#)
+    }
+
+    @Test func adapters() throws {
+        let call = try LoadAdapterCall(body: bytes(#"{"lora_name": "legal-de", "lora_path": "/a/b", "pinned": true}"#))
+        #expect(call.name.text == "legal-de" && call.path == "/a/b" && call.pinned)
+        for (body, field) in [
+            (#"{"lora_path": "/a"}"#, "lora_name"), (#"{"lora_name": "../x", "lora_path": "/a"}"#, "lora_name"), (#"{"lora_name": "x", "lora_path": "a"}"#, "lora_path"),
+            (#"{"lora_name": "x", "lora_path": "/a\u0000b"}"#, "lora_path"), (#"{"lora_name": "a,b", "lora_path": "/a"}"#, "lora_name"),
+        ] { #expect(blame(LoadAdapterCall.init, body) == field) }
+        #expect(try PinAdapterCall(body: []).pinned && !PinAdapterCall(body: bytes(#"{"pinned": false}"#)).pinned)
+    }
+}
+
+@Suite struct AnswerTests {
+    private let completion = AnswerIdentity(id: "cmpl-1", created: 5, model: "m", isChat: false)
+    private let chat = AnswerIdentity(id: "chatcmpl-1", created: 5, model: "m", isChat: true)
+    private let report = TokenReport(
+        text: "é", bytes: [0xC3, 0xA9], logprob: -0.5, top: [.init(text: "a", bytes: [97], logprob: -0.25), .init(text: "b", bytes: [98], logprob: -.infinity)])
+
+    @Test func completions() {
+        var piece = AnswerPiece(index: 1, text: "xé")
+        piece.finishReason = "stop"
+        piece.logprobs = [TokenReport(text: "x", bytes: [120], logprob: nil, top: []), report]
+        #expect(completion.answer([piece], usage: AnswerUsage(promptTokens: 2, completionTokens: 3)).text
+            == #"{"id":"cmpl-1","object":"text_completion","created":5,"model":"m","choices":[{"index":1,"text":"xé","logprobs":{"tokens":["x","é"],"token_logprobs":[null,-0.5],"top_logprobs":[null,{"a":-0.25,"b":-9999.0,"é":-0.5}],"text_offset":[0,1]},"finish_reason":"stop"}],"usage":{"prompt_tokens":2,"completion_tokens":3,"total_tokens":5}}"#)
+        #expect(completion.chunk(AnswerPiece(index: 0, text: "a"), announcesUsage: true).text
+            == #"{"id":"cmpl-1","object":"text_completion","created":5,"model":"m","choices":[{"index":0,"text":"a","logprobs":null,"finish_reason":null}],"usage":null}"#)
+        #expect(completion.usageChunk(AnswerUsage(promptTokens: 1, completionTokens: 1)).text.contains(#""choices":[],"usage":{"#))
+    }
+
+    @Test func chats() {
+        var piece = AnswerPiece(index: 0, text: "é")
+        piece.logprobs = [report]
+        piece.opensMessage = true
+        piece.tokenIDs = [7]
+        #expect(chat.chunk(piece, announcesUsage: false).text
+            == #"{"id":"chatcmpl-1","object":"chat.completion.chunk","created":5,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"é"},"logprobs":{"content":[{"token":"é","logprob":-0.5,"bytes":[195,169],"top_logprobs":[{"token":"a","logprob":-0.25,"bytes":[97]},{"token":"b","logprob":-9999.0,"bytes":[98]}]}],"refusal":null},"finish_reason":null,"token_ids":[7]}]}"#)
+        var last = AnswerPiece(index: 0, text: "")
+        last.finishReason = "length"
+        #expect(chat.chunk(last, announcesUsage: false).text.contains(#""delta":{},"logprobs":null,"finish_reason":"length""#))
+        #expect(chat.answer([last], usage: AnswerUsage()).text.contains(#""object":"chat.completion""#))
+        #expect(chat.answer([last], usage: AnswerUsage()).text.contains(#""message":{"role":"assistant","content":"","refusal":null}"#))
+    }
+
+    @Test func errors() {
+        let error = APIError.unknownModel("nope")
+        #expect(error.status == .notFound)
+        #expect(error.body.text == #"{"error":{"message":"The model 'nope' does not exist.","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#)
+        #expect(APIError(.badRequest, "x").body.text == #"{"error":{"message":"x","type":"invalid_request_error","param":null,"code":null}}"#)
+    }
+
+    @Test func models() {
+        #expect(ModelCard.list([ModelCard(id: "a", created: 1, parent: "b", contextLength: 2)]).text
+            == #"{"object":"list","data":[{"id":"a","object":"model","created":1,"owned_by":"berth","root":"b","parent":"b","max_model_len":2}]}"#)
+    }
+}

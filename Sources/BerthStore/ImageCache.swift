@@ -26,9 +26,9 @@ public struct PackingProgress: Sendable {
 public struct ImageCache: Sendable {
     /// How resident extents of a stored image come into memory.
     public enum Placement: Sendable {
-        /// Read and checked, into huge pages.
+        /// Read into memory of their own, in huge pages.
         case memory
-        /// Mapped from the page cache, unchecked until `PreparedImage.verify()`.
+        /// Mapped from the page cache.
         case mapped
     }
 
@@ -51,9 +51,12 @@ public struct ImageCache: Sendable {
     /// The image of `key`. Where it is not in the cache, `pack(index, memory)` is called for each extent in turn, must fill its
     /// `byteCount` bytes (zeroed, at a multiple of 4096), and `progress` after each.
     ///
+    /// With `checksContents` every resident extent of a stored image is checksummed, and a corrupt image packed anew; without,
+    /// only its size and header are checked, and the caller runs `PreparedImage.verify()` later.
+    ///
     /// Throws what `pack` throws, lack of memory, and, for extents that stay on disk, that they cannot be stored.
     public func prepare(
-        _ key: ImageKey, extents: [ImageExtent], placement: Placement = .memory, threads: Int,
+        _ key: ImageKey, extents: [ImageExtent], placement: Placement = .mapped, checksContents: Bool = true, threads: Int,
         progress: (PackingProgress) -> Void = { _ in },
         pack: (_ index: Int, _ memory: UnsafeMutableRawPointer) throws(StoreError) -> Void
     ) throws(StoreError) -> PreparedImage {
@@ -61,7 +64,7 @@ public struct ImageCache: Sendable {
         var reason: String?
         if let directory {
             do throws(StoreError) {
-                if let image = try open(layout, in: directory, placement, threads: threads) { return image }
+                if let image = try open(layout, in: directory, placement, checksContents, threads: threads) { return image }
             } catch {
                 reason = error.message
             }
@@ -70,7 +73,7 @@ public struct ImageCache: Sendable {
     }
 
     /// The stored image; nil where there is none; throws why it is no good.
-    private func open(_ layout: ImageLayout, in directory: String, _ placement: Placement, threads: Int) throws(StoreError) -> PreparedImage? {
+    private func open(_ layout: ImageLayout, in directory: String, _ placement: Placement, _ checksContents: Bool, threads: Int) throws(StoreError) -> PreparedImage? {
         let path = "\(directory)/\(layout.key.fileName)"
         guard exists(path) else { return nil }
         let file = try ReadableFile(path: path)
@@ -85,19 +88,37 @@ public struct ImageCache: Sendable {
         }
         // Whoever uses an image keeps it from being cleaned away as an old one.
         flock(file.descriptor, LOCK_SH | LOCK_NB)
-        if placement == .mapped {
-            let places = zip(layout.extents, layout.offsets).map { $0.isResident ? $1 : nil }
-            return PreparedImage(origin: .cached, layout: layout, checksums: checksums, places: places, memory: try ImageMemory(mapping: file), file: file)
+        let memory: ImageMemory, places: [Int?]
+        switch placement {
+        case .mapped:
+            places = zip(layout.extents, layout.offsets).map { $0.isResident ? $1 : nil }
+            memory = try ImageMemory(mapping: file)
+        case .memory:
+            let bytes: Int
+            (places, bytes) = layout.residentPlaces()
+            memory = try ImageMemory(bytes: bytes)
         }
-        let (places, bytes) = layout.residentPlaces()
-        let memory = try ImageMemory(bytes: bytes)
-        try Self.load(layout, checksums, file, places, into: memory, threads: threads)
+        try Self.eachResident(layout, places, threads: threads) { index, place throws(StoreError) in
+            let byteCount = layout.extents[index].byteCount
+            let buffer = UnsafeMutableRawBufferPointer(start: memory.base + place, count: byteCount)
+            var checksum = checksums[index]
+            switch placement {
+            case .mapped:
+                memory.populate(place..<place + ImageLayout.roundUp(byteCount))
+                if checksContents { checksum = Checksum.of(UnsafeRawBufferPointer(buffer)) }
+            case .memory:
+                checksum = try PreparedImage.readChecked(file, layout.offsets[index], buffer)
+            }
+            guard checksum == checksums[index] else {
+                throw StoreError(.malformed, "extent '\(layout.extents[index].name)' of the image was corrupt", path: path)
+            }
+        }
         return PreparedImage(origin: .cached, layout: layout, checksums: checksums, places: places, memory: memory, file: file)
     }
 
-    /// Reads all resident extents, the largest first, on several threads.
-    private static func load(
-        _ layout: ImageLayout, _ checksums: [UInt64], _ file: ReadableFile, _ places: [Int?], into memory: ImageMemory, threads: Int
+    /// Runs `body` for all resident extents and their places, the largest first, on several threads. Throws one of its errors.
+    private static func eachResident(
+        _ layout: ImageLayout, _ places: [Int?], threads: Int, _ body: @escaping @Sendable (Int, Int) throws(StoreError) -> Void
     ) throws(StoreError) {
         let order = layout.extents.indices.filter { places[$0] != nil }.sorted { layout.extents[$0].byteCount > layout.extents[$1].byteCount }
         let next = Atomic(0)
@@ -106,12 +127,8 @@ public struct ImageCache: Sendable {
             while true {
                 let turn = next.wrappingAdd(1, ordering: .relaxed).oldValue
                 guard turn < order.count else { return }
-                let index = order[turn]
-                let buffer = UnsafeMutableRawBufferPointer(start: memory.base + places[index]!, count: layout.extents[index].byteCount)
                 do throws(StoreError) {
-                    guard try PreparedImage.readChecked(file, layout.offsets[index], buffer) == checksums[index] else {
-                        throw StoreError(.malformed, "extent '\(layout.extents[index].name)' of the image was corrupt", path: file.path)
-                    }
+                    try body(order[turn], places[order[turn]]!)
                 } catch {
                     failure.withLock { $0 = error }
                     next.store(order.count, ordering: .relaxed)

@@ -166,17 +166,16 @@ struct ImageLayout: Sendable {
 
 /// XXH3-64 (Collet): against accidents, not against adversaries, who could write the checksum too.
 struct Checksum: ~Copyable {
-    private let state: OpaquePointer
+    private let state = berth_checksum_create()
 
-    init() {
-        state = XXH3_createState()
-        XXH3_64bits_reset(state)
+    deinit { berth_checksum_free(state) }
+
+    mutating func update(_ bytes: UnsafeRawBufferPointer) { berth_checksum_update(state, bytes.baseAddress, bytes.count) }
+    func value() -> UInt64 { berth_checksum_value(state) }
+
+    static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+        var checksum = Checksum()
+        checksum.update(bytes)
+        return checksum.value()
     }
-
-    deinit { XXH3_freeState(state) }
-
-    mutating func update(_ bytes: UnsafeRawBufferPointer) { XXH3_64bits_update(state, bytes.baseAddress, bytes.count) }
-    func value() -> UInt64 { XXH3_64bits_digest(state) }
-
-    static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 { XXH3_64bits(bytes.baseAddress, bytes.count) }
 }

@@ -2,10 +2,10 @@
 //
 // Made by ImageCache; lives as long as the model. Nothing in it changes after it was made, so any thread may use it.
 //
-// What is verified when: the header always, before anything else is believed. Extents that are read into memory are
-// checksummed while they pass through the cache, which hides behind the copying. Of a mapped image reading everything would be
-// the very cost that mapping avoids, so the extents' checksums are left to `verify()`, which the daemon runs on a
-// background thread after it is ready. Extents that stay on disk are checked each time they are read.
+// What is verified when: the header always, before anything else is believed. Resident extents are checksummed when the
+// image is opened, on several threads (about 10 GB/s each, so a tenth of a second for a model of 1.3 GB); who cannot
+// wait for that leaves it to `verify()` on a background thread. Extents that stay on disk are checked each time they are
+// read.
 
 import BerthCore
 import Glibc
@@ -73,7 +73,7 @@ public final class PreparedImage: Sendable {
         bytes.count == layout.extents[index].byteCount && Checksum.of(bytes) == checksums[index]
     }
 
-    /// Checks the resident extents; throws the name of one that is corrupt. Takes a second per 10 GB in memory.
+    /// Checks the resident extents; throws the name of one that is corrupt. One thread, about 10 GB/s.
     public func verify() throws(StoreError) {
         for (index, extent) in layout.extents.enumerated() {
             guard let bytes = bytes(of: index) else { continue }

@@ -7,8 +7,13 @@ struct AdapterAssembly {
     private struct Place: Hashable {
         let path: String, depth: Int, isEmbedding: Bool
     }
+    /// A factor and the name of its tensor.
+    private struct Named {
+        let tensor: String
+        let factor: AdapterFactor
+    }
     private struct Pair {
-        var a: AdapterFactor?, b: AdapterFactor?
+        var a: Named?, b: Named?
     }
 
     private let configuration: AdapterConfiguration
@@ -35,15 +40,15 @@ struct AdapterAssembly {
 
         guard entry.shape.count == 2 else { throw refuse("has shape \(entry.shape), not two dimensions") }
         let factor = AdapterFactor(
-            tensor: entry.name, type: type, rows: entry.shape[0], columns: entry.shape[1], offset: 0, rowStride: entry.shape[1],
-            columnStride: 1, entry: index)
+            type: type, rows: entry.shape[0], columns: entry.shape[1], offset: 0, rowStride: entry.shape[1], columnStride: 1, entry: index,
+            range: entry.range)
         let isEmbedding = name.role == .embeddingA || name.role == .embeddingB
         let place = Place(path: name.path, depth: name.depth, isEmbedding: isEmbedding)
-        let side: WritableKeyPath<Pair, AdapterFactor?> = name.role == .a || name.role == .embeddingA ? \.a : \.b
+        let side: WritableKeyPath<Pair, Named?> = name.role == .a || name.role == .embeddingA ? \.a : \.b
         guard pairs[place, default: Pair()][keyPath: side] == nil else {
             throw refuse("is a second \(name.role.rawValue) of '\(name.path)': the file holds two adapters")
         }
-        pairs[place, default: Pair()][keyPath: side] = factor
+        pairs[place, default: Pair()][keyPath: side] = Named(tensor: entry.name, factor: factor)
     }
 
     /// PEFT saves the base weight beside an adapter of the embedding or the head, and new rows when the vocabulary grew.
@@ -57,7 +62,7 @@ struct AdapterAssembly {
             throw AdapterRejection(
                 entry.name, "tensor '\(entry.name)' has shape \(entry.shape), the base \(shape): an adapter with another vocabulary is not supported")
         }
-        copies.append(AdapterCheckpoint.BaseCopy(entry: index, weight: module.weight))
+        copies.append(AdapterCheckpoint.BaseCopy(entry: index, type: entry.type!, range: entry.range, weight: module.weight))
     }
 
     // MARK: modules out
@@ -82,14 +87,14 @@ struct AdapterAssembly {
         return (modules.values.sorted { $0.path < $1.path }, copies)
     }
 
-    private func complete(_ place: Place) throws(AdapterRejection) -> (AdapterFactor, AdapterFactor) {
+    private func complete(_ place: Place) throws(AdapterRejection) -> (Named, Named) {
         let pair = pairs[place]!
         guard let a = pair.a else { throw AdapterRejection(pair.b!.tensor, "tensor '\(pair.b!.tensor)' has no lora_A beside it") }
         guard let b = pair.b else { throw AdapterRejection(a.tensor, "tensor '\(a.tensor)' has no lora_B beside it") }
         return (a, b)
     }
 
-    private func adapted(_ place: Place, _ a: AdapterFactor, _ b: AdapterFactor) throws(AdapterRejection) -> [AdapterModule] {
+    private func adapted(_ place: Place, _ a: Named, _ b: Named) throws(AdapterRejection) -> [AdapterModule] {
         if let group = base.experts[place.path], !place.isEmbedding { return try fused(group, place, a, b) }
         guard place.depth == 0, let module = base.module(at: place.path) else {
             throw AdapterRejection(a.tensor, "tensor '\(a.tensor)' matches no module of the base model")
@@ -98,24 +103,24 @@ struct AdapterAssembly {
             throw AdapterRejection(a.tensor, "tensor '\(a.tensor)' does not fit '\(module.path)', which is \(module.kind == .embedding ? "an embedding" : "no embedding")")
         }
         let (rank, scale) = try rankAndScale(of: place.path)
-        guard a.rows == rank, b.columns == rank else { throw wrongRank(a, b, found: a.rows == rank ? b.columns : a.rows, expected: rank) }
-        guard a.columns == module.inputs else { throw wrongShape(a, module, "\(a.columns) columns", module.inputs, isVocabulary: module.kind == .embedding) }
-        guard b.rows == module.outputs else { throw wrongShape(b, module, "\(b.rows) rows", module.outputs, isVocabulary: module.kind == .head) }
+        guard a.factor.rows == rank, b.factor.columns == rank else { throw wrongRank(a, b, found: a.factor.rows == rank ? b.factor.columns : a.factor.rows, expected: rank) }
+        guard a.factor.columns == module.inputs else { throw wrongShape(a, module, "\(a.factor.columns) columns", module.inputs, isVocabulary: module.kind == .embedding) }
+        guard b.factor.rows == module.outputs else { throw wrongShape(b, module, "\(b.factor.rows) rows", module.outputs, isVocabulary: module.kind == .head) }
         return [AdapterModule(
-            path: module.path, kind: module.kind, inputs: module.inputs, outputs: module.outputs, rank: rank, scale: scale, a: a, b: b)]
+            path: module.path, kind: module.kind, inputs: module.inputs, outputs: module.outputs, rank: rank, scale: scale, a: a.factor, b: b.factor)]
     }
 
     private func fused(
-        _ group: ModuleCatalog.ExpertGroup, _ place: Place, _ a: AdapterFactor, _ b: AdapterFactor
+        _ group: ModuleCatalog.ExpertGroup, _ place: Place, _ a: Named, _ b: Named
     ) throws(AdapterRejection) -> [AdapterModule] {
-        let experts = FusedExperts(group: group, path: place.path, a: a, b: b)
+        let experts = FusedExperts(group: group, path: place.path, a: a.factor, b: b.factor, tensor: a.tensor)
         let (parameter, swapped) = try experts.parameter(configuration)
         let (rank, scale) = try rankAndScale(of: "\(place.path).\(parameter.rawValue)")
         let (total, overflow) = rank.multipliedReportingOverflow(by: group.count)
-        guard !overflow, a.rows == total, b.columns == total else {
+        guard !overflow, a.factor.rows == total, b.factor.columns == total else {
             throw AdapterRejection(
                 a.tensor,
-                "tensor '\(a.tensor)' [\(a.rows), \(a.columns)] with lora_B [\(b.rows), \(b.columns)] is not of \(group.count) experts with rank \(rank), as r and rank_pattern say")
+                "tensor '\(a.tensor)' [\(a.factor.rows), \(a.factor.columns)] with lora_B [\(b.factor.rows), \(b.factor.columns)] is not of \(group.count) experts with rank \(rank), as r and rank_pattern say")
         }
         return experts.modules(parameter, swapped: swapped, rank: rank, scale: scale)
     }
@@ -128,15 +133,15 @@ struct AdapterAssembly {
 
     // MARK: messages
 
-    private func wrongRank(_ a: AdapterFactor, _ b: AdapterFactor, found: Int, expected: Int) -> AdapterRejection {
-        let tensor = a.rows == expected ? b.tensor : a.tensor
-        if a.rows != b.columns {
-            return AdapterRejection(tensor, "tensor '\(a.tensor)' has rank \(a.rows), but its lora_B has rank \(b.columns)")
+    private func wrongRank(_ a: Named, _ b: Named, found: Int, expected: Int) -> AdapterRejection {
+        let tensor = a.factor.rows == expected ? b.tensor : a.tensor
+        if a.factor.rows != b.factor.columns {
+            return AdapterRejection(tensor, "tensor '\(a.tensor)' has rank \(a.factor.rows), but its lora_B has rank \(b.factor.columns)")
         }
         return AdapterRejection(tensor, "tensor '\(tensor)' has rank \(found), but r and rank_pattern say \(expected)")
     }
 
-    private func wrongShape(_ factor: AdapterFactor, _ module: ModuleCatalog.Module, _ found: String, _ expected: Int, isVocabulary: Bool) -> AdapterRejection {
+    private func wrongShape(_ factor: Named, _ module: ModuleCatalog.Module, _ found: String, _ expected: Int, isVocabulary: Bool) -> AdapterRejection {
         AdapterRejection(
             factor.tensor,
             "tensor '\(factor.tensor)' has \(found), but '\(module.path)' of the base has \(expected)"

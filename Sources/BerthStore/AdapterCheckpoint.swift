@@ -24,7 +24,6 @@ public struct AdapterCheckpoint: Sendable {
     /// Size of the tensor file.
     public let fileBytes: Int
 
-    let header: SafetensorsHeader
     let identity: ReadableFile.Identity
     /// Tensors that are copies of base weights, to be compared when the adapter is read.
     let copies: [BaseCopy]
@@ -32,6 +31,8 @@ public struct AdapterCheckpoint: Sendable {
     /// A tensor that should equal a weight of the base.
     struct BaseCopy: Sendable {
         let entry: Int
+        let type: ElementType
+        let range: Range<Int>
         let weight: TensorView?
     }
 
@@ -53,6 +54,7 @@ public struct AdapterCheckpoint: Sendable {
         self.directory = directory
         let json: JSON
         let file: ReadableFile
+        let header: SafetensorsHeader
         do throws(StoreError) {
             json = try ReadableFile.configuration("\(directory)/\(Self.configurationName)")
         } catch {

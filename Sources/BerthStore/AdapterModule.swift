@@ -24,11 +24,11 @@ public struct AdapterModule: Sendable {
 }
 
 /// A or B of a module: a matrix inside a tensor of the adapter's file, with strides because fused experts interleave.
+///
+/// Holds no name: of thousands of registered adapters the names would be most of the memory. `entry` finds it in the file.
 public struct AdapterFactor: Sendable {
     public enum Role: Sendable, Hashable { case a, b }
 
-    /// The tensor's name, for messages.
-    public let tensor: String
     public let type: ElementType
     public let rows: Int
     public let columns: Int
@@ -36,17 +36,18 @@ public struct AdapterFactor: Sendable {
     let offset: Int, rowStride: Int, columnStride: Int
     /// Index of the tensor in the file's header.
     let entry: Int
+    /// The whole tensor's bytes in the file.
+    let range: Range<Int>
 
     /// The `rows` rows from `first` on.
     func rows(from first: Int, count: Int) -> AdapterFactor {
         AdapterFactor(
-            tensor: tensor, type: type, rows: count, columns: columns, offset: offset + first * rowStride, rowStride: rowStride,
-            columnStride: columnStride, entry: entry)
+            type: type, rows: count, columns: columns, offset: offset + first * rowStride, rowStride: rowStride, columnStride: columnStride,
+            entry: entry, range: range)
     }
 
     var transposed: AdapterFactor {
         AdapterFactor(
-            tensor: tensor, type: type, rows: columns, columns: rows, offset: offset, rowStride: columnStride, columnStride: rowStride,
-            entry: entry)
+            type: type, rows: columns, columns: rows, offset: offset, rowStride: columnStride, columnStride: rowStride, entry: entry, range: range)
     }
 }

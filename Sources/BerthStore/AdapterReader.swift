@@ -14,26 +14,25 @@ extension AdapterCheckpoint {
     /// becomes infinite as bf16), or carries an embedding that is not the base's. What was written by then is worthless.
     public func load(as type: ElementType, destination: (_ module: Int, _ role: AdapterFactor.Role) -> UnsafeMutableRawPointer) throws(AdapterRejection) {
         precondition(type != .f16, "adapters are computed in f32 or bf16")
-        var uses: [Int: [(module: Int, role: AdapterFactor.Role)]] = [:]
-        for (index, module) in modules.enumerated() {
-            uses[module.a.entry, default: []].append((index, .a))
-            uses[module.b.entry, default: []].append((index, .b))
+        struct Use {
+            let module: Int, role: AdapterFactor.Role, factor: AdapterFactor
         }
+        let uses = modules.enumerated().flatMap { index, module in
+            [Use(module: index, role: .a, factor: module.a), Use(module: index, role: .b, factor: module.b)]
+        }.sorted { $0.factor.range.lowerBound < $1.factor.range.lowerBound }
         let file = try reopen()
-        let scratch = scratchBuffer()
+        let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: uses.map(\.factor.range.count).max() ?? 0, alignment: 64)
         defer { scratch.deallocate() }
-        for (entry, uses) in uses.sorted(by: { $0.key < $1.key }) {
-            let tensor = header.entries[entry]
-            try read(tensor, of: file, into: scratch)
-            for use in uses {
-                let module = modules[use.module]
-                let factor = use.role == .a ? module.a : module.b
-                // Rows of the destination are the rank, but of an embedding's A the tokens.
-                let isRankMajor = use.role == .a && module.kind != .embedding
-                let source = isRankMajor ? factor : factor.transposed
-                guard copyMatrix(source, from: UnsafeRawPointer(scratch.baseAddress!), to: destination(use.module, use.role), as: type) else {
-                    throw notFinite(tensor.name)
-                }
+        var loaded: Int?
+        for use in uses {
+            // Experts that were fused share a tensor, and it is read once.
+            if loaded != use.factor.entry { try read(use.factor.range, of: file, into: scratch) }
+            loaded = use.factor.entry
+            // Rows of the destination are the rank, but of an embedding's A the tokens.
+            let isRankMajor = use.role == .a && modules[use.module].kind != .embedding
+            let source = isRankMajor ? use.factor : use.factor.transposed
+            guard copyMatrix(source, from: UnsafeRawPointer(scratch.baseAddress!), to: destination(use.module, use.role), as: type) else {
+                throw notFinite(tensorName(use.factor.entry, in: file))
             }
         }
         for copy in copies { try compare(copy, of: file) { _ in } }
@@ -49,8 +48,14 @@ extension AdapterCheckpoint {
         } catch {
             throw AdapterRejection(error).at(directory)
         }
+        let header: SafetensorsHeader
+        do throws(StoreError) {
+            header = try SafetensorsHeader(of: file)
+        } catch {
+            throw AdapterRejection(error).at(directory)
+        }
         builder.update(header.digest.bytes)
-        let scratch = scratchBuffer()
+        let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: header.entries.map(\.range.count).max() ?? 0, alignment: 64)
         defer { scratch.deallocate() }
         let copied = Dictionary(uniqueKeysWithValues: copies.map { ($0.entry, $0) })
         for (index, entry) in header.entries.enumerated() {
@@ -58,7 +63,7 @@ extension AdapterCheckpoint {
                 try compare(copy, of: file) { builder.update($0) }
                 continue
             }
-            try read(entry, of: file, into: scratch)
+            try read(entry.range, of: file, into: scratch)
             let bytes = UnsafeRawBufferPointer(rebasing: scratch[..<entry.range.count])
             guard isFinite(bytes, type: entry.type!) else { throw notFinite(entry.name) }
             builder.update(bytes)
@@ -85,32 +90,29 @@ extension AdapterCheckpoint {
         }
     }
 
-    /// Room for the largest tensor that is not a copy of a base weight.
-    private func scratchBuffer() -> UnsafeMutableRawBufferPointer {
-        let copied = Set(copies.map(\.entry))
-        let bytes = header.entries.enumerated().filter { !copied.contains($0.offset) }.map(\.element.range.count).max() ?? 0
-        return .allocate(byteCount: max(bytes, 64), alignment: 64)
-    }
-
-    private func read(_ entry: SafetensorsHeader.Entry, of file: ReadableFile, into scratch: UnsafeMutableRawBufferPointer) throws(AdapterRejection) {
+    private func read(_ range: Range<Int>, of file: ReadableFile, into scratch: UnsafeMutableRawBufferPointer) throws(AdapterRejection) {
         do throws(StoreError) {
-            try file.read(at: entry.range.lowerBound, into: UnsafeMutableRawBufferPointer(rebasing: scratch[..<entry.range.count]))
+            try file.read(at: range.lowerBound, into: UnsafeMutableRawBufferPointer(rebasing: scratch[..<range.count]))
         } catch {
             throw AdapterRejection(error).at(directory)
         }
     }
 
+    /// The name of a tensor, which is not kept: it is needed only to refuse.
+    private func tensorName(_ entry: Int, in file: ReadableFile) -> String {
+        (try? SafetensorsHeader(of: file))?.entries[entry].name ?? Self.tensorsName
+    }
+
     /// Walks through a copy of a base weight, showing each piece to `piece`; throws where it differs from the base.
     private func compare(_ copy: BaseCopy, of file: ReadableFile, _ piece: (UnsafeRawBufferPointer) -> Void) throws(AdapterRejection) {
-        let entry = header.entries[copy.entry]
-        let type = entry.type!
+        let type = copy.type
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
         defer { buffer.deallocate() }
         var done = 0
-        while done < entry.range.count {
-            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(buffer.count, entry.range.count - done)])
+        while done < copy.range.count {
+            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(buffer.count, copy.range.count - done)])
             do throws(StoreError) {
-                try file.read(at: entry.range.lowerBound + done, into: bytes)
+                try file.read(at: copy.range.lowerBound + done, into: bytes)
             } catch {
                 throw AdapterRejection(error).at(directory)
             }
@@ -119,8 +121,9 @@ extension AdapterCheckpoint {
                 let first = done / type.bytes
                 let ours = UnsafeRawBufferPointer(rebasing: weight.bytes[(first * weight.type.bytes)..<((first + bytes.count / type.bytes) * weight.type.bytes)])
                 guard isCopy(UnsafeRawBufferPointer(bytes), type, of: ours, weight.type) else {
+                    let name = tensorName(copy.entry, in: file)
                     throw AdapterRejection(
-                        entry.name, "tensor '\(entry.name)' is not the base's weight: a trained or resized embedding is not supported", path: directory)
+                        name, "tensor '\(name)' is not the base's weight: a trained or resized embedding is not supported", path: directory)
                 }
             }
             done += bytes.count

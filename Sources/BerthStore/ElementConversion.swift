@@ -21,8 +21,6 @@ import Glibc
     UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) >> 16)
 }
 
-private let exponent: UInt32 = 0x7F80_0000
-
 /// Writes the matrix densely, row by row, as f32 or bf16. `tensor` is aligned to the element. False where a number is not
 /// finite before or after.
 func copyMatrix(_ factor: AdapterFactor, from tensor: UnsafeRawPointer, to destination: UnsafeMutableRawPointer, as type: ElementType) -> Bool {
@@ -40,24 +38,29 @@ func copyMatrix(_ factor: AdapterFactor, from tensor: UnsafeRawPointer, to desti
     if type == .f32 {
         return copy(factor, tensor, to: destination.assumingMemoryBound(to: UInt32.self)) { element in
             let bits = widen(element)
-            return (bits, bits & exponent == exponent)
+            return (bits, overflow(bits))
         }
     }
     return copy(factor, tensor, to: destination.assumingMemoryBound(to: UInt16.self)) { element in
         let bits = widen(element)
         // A NaN may round to anything, so it is looked for before; an overflow shows after.
         let rounded = roundToBF16(bits)
-        return (rounded, bits & exponent == exponent || UInt32(rounded) << 16 & exponent == exponent)
+        return (rounded, overflow(bits) | overflow(UInt32(rounded) << 16))
     }
 }
 
+/// The top bit set where `bits` has an exponent of all ones: adding one to the exponent carries out of it. Without a branch, so
+/// that loops over it become vector code.
+@inline(__always) private func overflow(_ bits: UInt32) -> UInt32 { (bits & 0x7FFF_FFFF) &+ 0x0080_0000 }
+
 /// Columns in blocks, so that a transposed walk stays within the nearest cache.
 @inline(__always) private func copy<Source, Target>(
-    _ factor: AdapterFactor, _ tensor: UnsafePointer<Source>, to target: UnsafeMutablePointer<Target>, _ convert: (Source) -> (Target, bad: Bool)
+    _ factor: AdapterFactor, _ tensor: UnsafePointer<Source>, to target: UnsafeMutablePointer<Target>,
+    _ convert: (Source) -> (Target, overflow: UInt32)
 ) -> Bool {
     let source = tensor + factor.offset
     let block = 512
-    var isBad = false
+    var overflows: UInt32 = 0
     var first = 0
     while first < factor.columns {
         let count = min(block, factor.columns - first)
@@ -66,34 +69,34 @@ func copyMatrix(_ factor: AdapterFactor, from tensor: UnsafeRawPointer, to desti
             let output = target + row * factor.columns + first
             if factor.columnStride == 1 {
                 for column in 0..<count {
-                    let (value, bad) = convert(line[column])
+                    let (value, overflow) = convert(line[column])
                     output[column] = value
-                    isBad = isBad || bad
+                    overflows |= overflow
                 }
             } else {
-                let stride = factor.columnStride
+                var input = line
                 for column in 0..<count {
-                    let (value, bad) = convert(line[column * stride])
+                    let (value, overflow) = convert(input.pointee)
                     output[column] = value
-                    isBad = isBad || bad
+                    overflows |= overflow
+                    input += factor.columnStride
                 }
             }
         }
         first += count
     }
-    return !isBad
+    return overflows >> 31 == 0
 }
 
 /// Whether every number is finite. `bytes` is aligned to the element.
 func isFinite(_ bytes: UnsafeRawBufferPointer, type: ElementType) -> Bool {
-    var isBad = false
-    if type == .f32 {
-        for bits in bytes.assumingMemoryBound(to: UInt32.self) { isBad = isBad || bits & exponent == exponent }
-    } else {
-        let mask: UInt16 = type == .f16 ? 0x7C00 : 0x7F80
-        for bits in bytes.assumingMemoryBound(to: UInt16.self) { isBad = isBad || bits & mask == mask }
+    var overflows: UInt32 = 0
+    switch type {
+    case .f32: for bits in bytes.assumingMemoryBound(to: UInt32.self) { overflows |= overflow(bits) }
+    case .bf16: for bits in bytes.assumingMemoryBound(to: UInt16.self) { overflows |= overflow(UInt32(bits) << 16) }
+    case .f16: for bits in bytes.assumingMemoryBound(to: UInt16.self) { overflows |= overflow(widen(half: bits)) }
     }
-    return !isBad
+    return overflows >> 31 == 0
 }
 
 /// Whether `copy` holds the numbers of `base`, as far as its own type can. Both dense, of equally many elements.

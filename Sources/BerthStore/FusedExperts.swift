@@ -14,6 +14,8 @@ struct FusedExperts {
     let path: String
     /// All of tensor A, `[E·r, width]`, and all of B, `[height, r·E]`.
     let a: AdapterFactor, b: AdapterFactor
+    /// The name of tensor A, for messages.
+    let tensor: String
 
     enum Parameter: String { case gateUp = "gate_up_proj", down = "down_proj" }
 
@@ -24,7 +26,7 @@ struct FusedExperts {
         for (parameter, inputs, outputs) in [(Parameter.gateUp, hidden, 2 * intermediate), (.down, intermediate, hidden)] {
             if inputs == outputs, sides == (inputs, outputs) {
                 guard let version = configuration.peftVersion else {
-                    throw AdapterRejection("peft_version", "peft_version is missing, and the shapes of '\(a.tensor)' do not tell inputs from outputs")
+                    throw AdapterRejection("peft_version", "peft_version is missing, and the shapes of '\(tensor)' do not tell inputs from outputs")
                 }
                 return (parameter, swapped: version < (0, 19))
             }
@@ -32,8 +34,8 @@ struct FusedExperts {
             if sides == (outputs, inputs) { return (parameter, swapped: true) }
         }
         throw AdapterRejection(
-            a.tensor,
-            "tensor '\(a.tensor)' [\(a.rows), \(a.columns)] with lora_B [\(b.rows), \(b.columns)] fits neither gate_up_proj (\(hidden) → \(2 * intermediate)) nor down_proj (\(intermediate) → \(hidden)) of \(path)")
+            tensor,
+            "tensor '\(tensor)' [\(a.rows), \(a.columns)] with lora_B [\(b.rows), \(b.columns)] fits neither gate_up_proj (\(hidden) → \(2 * intermediate)) nor down_proj (\(intermediate) → \(hidden)) of \(path)")
     }
 
     /// The adapters of the single experts. `rank` is that of one expert.
@@ -44,8 +46,8 @@ struct FusedExperts {
             let slow = a.rows(from: expert * rank, count: rank)
             // (height, r, E): the expert's columns are E apart.
             let fast = AdapterFactor(
-                tensor: b.tensor, type: b.type, rows: b.rows, columns: rank, offset: b.offset + expert, rowStride: b.rowStride,
-                columnStride: group.count, entry: b.entry)
+                type: b.type, rows: b.rows, columns: rank, offset: b.offset + expert, rowStride: b.rowStride, columnStride: group.count,
+                entry: b.entry, range: b.range)
             let (inner, outer) = swapped ? (fast.transposed, slow.transposed) : (slow, fast)
             let parts: [(name: String, first: Int, count: Int)] = switch parameter {
             case .gateUp: [(group.gate, 0, group.intermediate), (group.up, group.intermediate, group.intermediate)]

@@ -120,5 +120,14 @@ public enum Limits {
     /// Evaluation steps of one rendering; a template that needs more is refused.
     public static let templateSteps = 2_000_000
     public static let templateOutputBytes = 16 << 20
+    /// Nesting of blocks and parentheses in a template's source.
     public static let templateDepth = 64
+    /// Blocks, expressions and macro calls that may be under evaluation at once (bounds the machine stack).
+    public static let templateCallDepth = 600
+    /// Nesting of a value that a template sees or makes: documents nest to `jsonDepth`, a template may wrap them.
+    public static let templateValueDepth = 2 * jsonDepth
+    /// Size of one value: elements, with 16 bytes of text counting as one. Lists that hold themselves twice grow fast.
+    public static let templateValueWeight = 4 << 20
+    /// Elements of one `range(…)`.
+    public static let templateRange = 100_000
 }

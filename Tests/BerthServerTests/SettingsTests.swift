@@ -1,4 +1,5 @@
 import BerthCore
+import Glibc
 import Testing
 
 @testable import BerthServer
@@ -65,5 +66,30 @@ import Testing
         #expect(try ActivatedSockets(environment: ["LISTEN_PID": "8", "LISTEN_FDS": "2"], processID: 9) == ActivatedSockets())
         #expect(try ActivatedSockets(environment: ["LISTEN_PID": "9", "LISTEN_FDS": "1"], processID: 9).inference == 3)
         #expect(throws: ConfigurationError.self) { try ActivatedSockets(environment: ["LISTEN_PID": "9", "LISTEN_FDS": "2"], processID: 9) }
+    }
+}
+
+@Suite struct DeployTests {
+    /// The repository, also where the sources are reached through symbolic links.
+    private static let root: String = {
+        let resolved = realpath(#filePath, nil)
+        defer { free(resolved) }
+        return String(cString: resolved!).split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
+    }()
+
+    @Test func unitsAreUnderstoodAndConfined() {
+        #expect(system("'\(Self.root)/Scripts/check-units' > /dev/null") == 0)
+    }
+
+    @Test func theExampleConfigurationIsValid() throws {
+        let path = Self.root + "/Deploy/berthd.conf"
+        let request = try Configuration.read(arguments: ["--config", path], environment: [:])
+        guard case .run(let configuration) = request else { throw ConfigurationError("not a run") }
+        #expect(configuration.model == "/srv/berth/model")
+        // What is commented out is valid, too.
+        let text = try Configuration.text(ofFile: path)
+        let all = text.split(separator: "\n").filter { $0.contains("=") && !$0.hasPrefix("# ") }.map { $0.hasPrefix("#") ? $0.dropFirst() : $0 }.joined(separator: "\n")
+        guard case .run(let full) = try Configuration.read(arguments: ["--config", "f"], environment: [:], readFile: { _ in all }) else { return }
+        #expect(full.weights == .int8 && full.memory != nil)
     }
 }

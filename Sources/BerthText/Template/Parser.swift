@@ -263,7 +263,13 @@ extension Jinja {
             let loopBody = try body(until: ["endfor", "else"], of: "for", from: position)
             loopDepth -= 1
             var otherwise: [Statement] = []
-            if skip(name: "else") { otherwise = try body(until: ["endfor"], of: "for", from: position) }
+            if skip(name: "else") {
+                // The whole of a recursive loop is a function, so nothing in it can leave a loop around it.
+                let loops = loopDepth
+                if isRecursive { loopDepth = 0 }
+                otherwise = try body(until: ["endfor"], of: "for", from: position)
+                loopDepth = loops
+            }
             try expect(name: "endfor")
             harden(from: mark)
             return ForLoop(

@@ -276,6 +276,20 @@ private func output(_ prompt: String, _ count: Int, adapter: String? = nil) -> S
         }
     }
 
+    @Test func aClientThatReadsLate() {
+        let daemon = TestDaemon().waitUntilReady()
+        defer { daemon.stop() }
+        let client = TestClient(daemon.socket)!
+        client.request(.post, "/v1/completions", ["prompt": "flood", "max_tokens": 150, "stream": true])
+        #expect(eventually { daemon.generation.runningCount == 0 && daemon.generation.submitted.count == 2 })
+        usleep(50_000)
+        let answer = client.answer()
+        let wanted = output("flood", 150).map { String(repeating: String($0), count: 20_000) }.joined()
+        #expect(answer.streamedText == wanted, "3 MB, all of it in order")
+        #expect(answer.chunks.count < 150 && answer.events.last == "[DONE]", "what was held back went out in larger pieces")
+        #expect(daemon.generation.cancelledCount == 0)
+    }
+
     @Test func overload() {
         let daemon = TestDaemon().waitUntilReady()
         defer { daemon.stop() }

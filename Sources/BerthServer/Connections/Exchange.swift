@@ -61,6 +61,9 @@ final class Exchange {
     /// Bytes sent that the client has not taken.
     var queuedBytes: Int { session?.queuedBytes ?? 0 }
 
+    /// Ends the client's connection: it does not take what it asked for.
+    func cutOff() { session?.leave() }
+
     func abandon() {
         guard !isOver else { return }
         onAnswer?(HTTPResponse.Status(code: 499, reasonPhrase: "Client Closed Request"))

@@ -2,7 +2,7 @@
 //
 // A pure state machine: events in, outputs out. With streaming, every token with text makes one chunk; a token whose
 // text is still held back (half a character, a possible stop string) sends nothing, and what was to be said about it goes
-// out with the next chunk. Without streaming, the choices are collected and given out at the end.
+// out with the next chunk. A client that reads slowly gets fewer, larger chunks (`pause`). Without streaming, the choices are collected and given out at the end.
 
 import BerthCore
 import BerthEngine
@@ -41,6 +41,8 @@ struct AnswerAssembler {
     private var unfinished: Int
     private(set) var usage: AnswerUsage
     private var hasFailed = false
+    /// The client reads more slowly than the model writes: text is held back and goes out in larger pieces.
+    private var isPaused = false
 
     init(_ call: PreparedGeneration, identity: AnswerIdentity, text: any TextService) {
         self.call = call
@@ -64,7 +66,7 @@ struct AnswerAssembler {
             choices[index].text += token.text
             if let logprob = token.logprob { choices[index].reports.append(report(logprob)) }
             if call.delivery.returnsTokenIDs { choices[index].tokens.append(token.token) }
-            guard call.delivery.streams, !choices[index].text.isEmpty else { return [] }
+            guard call.delivery.streams, !isPaused, !choices[index].text.isEmpty else { return [] }
             return [.chunk(takeChunk(index))]
         case .finished(.cancelled, _, _):
             // Nobody but the daemon itself cancels a request whose client is still there.
@@ -79,6 +81,19 @@ struct AnswerAssembler {
         case .failed(let failure): return fail(APIError(failure))
         }
     }
+
+    /// From now on tokens are collected.
+    mutating func pause() { isPaused = true }
+
+    /// Gives out what was collected, and goes on as before.
+    mutating func resume() -> [Output] {
+        isPaused = false
+        guard call.delivery.streams, !isComplete else { return [] }
+        return choices.indices.filter { !choices[$0].text.isEmpty }.map { .chunk(takeChunk($0)) }
+    }
+
+    /// Bytes of text that are collected and not given out.
+    var heldBytes: Int { choices.reduce(0) { $0 + $1.text.utf8.count } }
 
     /// Ends the answer with an error: as an event where the stream has begun, else as a response.
     mutating func fail(_ error: APIError) -> [Output] {

@@ -80,6 +80,7 @@ final class GenerationDispatcher {
             if event.isFinal { routes[id] = nil }
             measure(event, answer, route.choice, now)
             perform(answer.assembler.receive(event, choice: route.choice), answer)
+            if answer.hasBegunStream { holdBack(answer) }
         }
         if routes.isEmpty { onIdle?() }
     }
@@ -115,6 +116,20 @@ final class GenerationDispatcher {
                     exchange.respond(error)
                 }
             }
+        }
+    }
+
+    /// Above `Limits.queuedStreamBytes` the answer pauses until the client has taken everything; what is held meanwhile is bounded, too.
+    private func holdBack(_ answer: RunningAnswer) {
+        let exchange = answer.exchange
+        if exchange.onDrain == nil, exchange.queuedBytes > Limits.queuedStreamBytes {
+            answer.assembler.pause()
+            exchange.onDrain = { [unowned self, unowned answer, unowned exchange] in
+                exchange.onDrain = nil
+                perform(answer.assembler.resume(), answer)
+            }
+        } else if answer.assembler.heldBytes > Limits.queuedStreamHardBytes {
+            exchange.cutOff()
         }
     }
 

@@ -126,6 +126,23 @@ struct Preparation: Sendable {
         return DetokenizeCall.answer(text: text.decode(call.tokens, skipSpecialTokens: false))
     }
 
+    /// The base model and its adapters.
+    func cards() -> [ModelCard] { [baseCard] + adapters.registered().map { card($0.name, created: $0.created) } }
+
+    func card(_ id: String) throws(APIError) -> ModelCard {
+        if id == description.name || id == Self.baseAlias { return baseCard }
+        guard let name = AdapterName(id), let adapter = adapters.registered().first(where: { $0.name == name }) else { throw .unknownModel(id) }
+        return card(name, created: adapter.created)
+    }
+
+    private var baseCard: ModelCard {
+        ModelCard(id: description.name, created: description.created, parent: nil, contextLength: description.contextLength)
+    }
+
+    private func card(_ name: AdapterName, created: Int) -> ModelCard {
+        ModelCard(id: name.text, created: created, parent: description.name, contextLength: description.contextLength)
+    }
+
     // MARK: the parts
 
     /// The alias of the base model, whatever its name is.

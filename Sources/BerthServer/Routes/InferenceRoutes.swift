@@ -11,8 +11,8 @@ extension Server {
             Route(.get, "/v1/models/{id}") { [unowned self] in showModel($0) },
             Route(.post, "/v1/completions") { [unowned self] in generate($0) { (preparation, body) throws(APIError) in try preparation.completion(body) } },
             Route(.post, "/v1/chat/completions") { [unowned self] in generate($0) { (preparation, body) throws(APIError) in try preparation.chat(body) } },
-            Route(.post, "/tokenize") { [unowned self] in convert($0) { (preparation, body) throws(APIError) in try preparation.tokenize(body) } },
-            Route(.post, "/detokenize") { [unowned self] in convert($0) { (preparation, body) throws(APIError) in try preparation.detokenize(body) } },
+            Route(.post, "/tokenize") { [unowned self] in answer($0) { (preparation, body) throws(APIError) in try preparation.tokenize(body) } },
+            Route(.post, "/detokenize") { [unowned self] in answer($0) { (preparation, body) throws(APIError) in try preparation.detokenize(body) } },
         ] + healthRoutes()
     }
 
@@ -32,28 +32,12 @@ extension Server {
     }
 
     private func listModels(_ exchange: Exchange) {
-        guard let (service, _) = readyService(exchange) else { return }
-        let adapters = service.adapters.registered().map { card($0.name, created: $0.created, service) }
-        exchange.respond(ModelCard.list([baseCard(service)] + adapters))
+        answer(exchange) { (preparation, _) throws(APIError) in ModelCard.list(preparation.cards()) }
     }
 
     private func showModel(_ exchange: Exchange) {
-        guard let (service, _) = readyService(exchange) else { return }
         let id = exchange.parameters[0]
-        if id == service.description.name || id == Preparation.baseAlias { return exchange.respond(baseCard(service).json) }
-        guard let name = AdapterName(id), let adapter = service.adapters.registered().first(where: { $0.name == name }) else {
-            return exchange.respond(APIError.unknownModel(id))
-        }
-        exchange.respond(card(name, created: adapter.created, service).json)
-    }
-
-    private func baseCard(_ service: ModelService) -> ModelCard {
-        let description = service.description
-        return ModelCard(id: description.name, created: description.created, parent: nil, contextLength: description.contextLength)
-    }
-
-    private func card(_ name: AdapterName, created: Int, _ service: ModelService) -> ModelCard {
-        ModelCard(id: name.text, created: created, parent: service.description.name, contextLength: service.description.contextLength)
+        answer(exchange) { (preparation, _) throws(APIError) in try preparation.card(id).json }
     }
 
     private func generate(_ exchange: Exchange, _ read: @escaping @Sendable (Preparation, [UInt8]) throws(APIError) -> PreparedGeneration) {
@@ -61,7 +45,8 @@ extension Server {
         prepare(exchange, service, read) { dispatcher.start($0, exchange) }
     }
 
-    private func convert(_ exchange: Exchange, _ read: @escaping @Sendable (Preparation, [UInt8]) throws(APIError) -> JSON) {
+    /// An answer that is made on a worker thread.
+    private func answer(_ exchange: Exchange, _ read: @escaping @Sendable (Preparation, [UInt8]) throws(APIError) -> JSON) {
         guard let (service, _) = readyService(exchange) else { return }
         prepare(exchange, service, { (preparation, body) throws(APIError) in Response(json: try read(preparation, body)) }) { exchange.respond($0) }
     }

@@ -1,0 +1,74 @@
+// From a configuration to a model that answers: checkpoint, tokenizer, memory budget, pool, engine, adapters.
+//
+// Runs once, on a thread of its own, while the loop already answers health checks. Everything that can be wrong with the files is found
+// here and named; nothing is left to be discovered by the first request.
+
+import BerthCore
+import BerthEngine
+import BerthKernels
+import BerthMemory
+import BerthModels
+import BerthStore
+import BerthText
+import Glibc
+import Logging
+
+/// Why the daemon cannot start, as a sentence for the operator.
+public struct AssemblyError: Error, Sendable, CustomStringConvertible {
+    public let description: String
+    init(_ description: String) { self.description = description }
+}
+
+public enum Assembly {
+    /// Loads the model and starts its engine. Blocks for as long as that takes.
+    ///
+    /// - Parameter deliver: called on the engine's thread with the events of each step; must not block.
+    public static func build(
+        _ configuration: Configuration, logger: Logger, deliver: @escaping @Sendable (EventBatch) -> Void
+    ) throws -> ModelService {
+        guard let directory = configuration.model else { throw AssemblyError("no model is given: use --model DIR") }
+        let checkpoint = try Checkpoint(directory: directory)
+        var modelConfiguration = try ModelConfiguration(config: checkpoint.config, generationConfig: checkpoint.generationConfig)
+        if let wanted = configuration.contextLength { modelConfiguration = modelConfiguration.limited(toContext: wanted) }
+        let tokenizer = try Tokenizer(directory: directory)
+        let text = try CheckpointText(tokenizer, logger: logger)
+        guard tokenizer.vocabularySize <= modelConfiguration.vocabularySize else {
+            throw AssemblyError("the tokenizer has \(tokenizer.vocabularySize) tokens and the model only \(modelConfiguration.vocabularySize)")
+        }
+
+        let maxRows = configuration.maxBatchTokens ?? 512
+        let maxRunning = min(configuration.maxRunning ?? 64, maxRows)
+        let plan = Model.memoryPlan(configuration: modelConfiguration, format: configuration.weights, maxRows: maxRows, maxLogitRows: maxRunning)
+        let budget = try MemoryBudget(
+            total: configuration.memory ?? Machine.defaultMemory, plan: plan, tokenizerTokens: tokenizer.vocabularySize, maxRows: maxRows)
+        for line in budget.lines { logger.info("\(line)") }
+
+        let compute = try Compute(threads: configuration.threads ?? Machine.physicalCores)
+        let model = try Model(
+            checkpoint: checkpoint, configuration: modelConfiguration, format: configuration.weights, compute: compute, maxRows: maxRows,
+            maxLogitRows: maxRunning)
+        let pool = try Pool(bytes: budget.pool, pageBytes: budget.pageBytes)
+        let catalog = model.catalog
+        let planner = model.adapterPlanner
+
+        var engineConfiguration = EngineConfiguration()
+        engineConfiguration.stepTokens = maxRows
+        engineConfiguration.stepLogits = maxRunning
+        engineConfiguration.runningRequests = maxRunning
+        logger.info("\(modelConfiguration.family) model, weights \(configuration.weights.rawValue), \(compute.kernelName) kernels on \(compute.threads) threads")
+        let host = EngineHost(
+            model: model, pool: pool, endTokens: modelConfiguration.endTokens, tokenizer: tokenizer, configuration: engineConfiguration,
+            deliver: deliver)
+
+        let registryFile = configuration.cacheDirectory.map { AdapterRegistryFile(directory: $0, model: directory) }
+        let adapters = AdapterRegistrar(
+            host: host, catalog: catalog, planner: planner, baseName: configuration.baseName, directory: configuration.adapters,
+            registryFile: registryFile, logger: logger)
+        try adapters.registerAll()
+
+        let description = ModelDescription(
+            name: configuration.baseName, contextLength: modelConfiguration.contextLength, vocabularySize: modelConfiguration.vocabularySize,
+            defaults: SamplingFields(modelConfiguration.generation), created: Machine.wallSeconds)
+        return ModelService(description: description, text: text, generation: EngineService(host), adapters: adapters)
+    }
+}

@@ -19,13 +19,13 @@ public struct AssemblyError: Error, Sendable, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-public enum Assembly {
+/// The real parts, for `Daemon.run`.
+public let assembleModel: Assemble = { configuration, context in try Assembly.build(configuration, context) }
+
+private enum Assembly {
     /// Loads the model and starts its engine. Blocks for as long as that takes.
-    ///
-    /// - Parameter deliver: called on the engine's thread with the events of each step; must not block.
-    public static func build(
-        _ configuration: Configuration, logger: Logger, deliver: @escaping @Sendable (EventBatch) -> Void
-    ) throws -> ModelService {
+    static func build(_ configuration: Configuration, _ context: AssemblyContext) throws -> ModelService {
+        let logger = context.logger
         guard let directory = configuration.model else { throw AssemblyError("no model is given: use --model DIR") }
         let checkpoint = try Checkpoint(directory: directory)
         var modelConfiguration = try ModelConfiguration(config: checkpoint.config, generationConfig: checkpoint.generationConfig)
@@ -43,6 +43,7 @@ public enum Assembly {
             total: configuration.memory ?? Machine.defaultMemory, plan: plan, tokenizerTokens: tokenizer.vocabularySize, maxRows: maxRows)
         for line in budget.lines { logger.info("\(line)") }
 
+        context.progress("packing weights")
         let compute = try Compute(threads: configuration.threads ?? Machine.physicalCores)
         let model = try Model(
             checkpoint: checkpoint, configuration: modelConfiguration, format: configuration.weights, compute: compute, maxRows: maxRows,
@@ -58,12 +59,13 @@ public enum Assembly {
         logger.info("\(modelConfiguration.family) model, weights \(configuration.weights.rawValue), \(compute.kernelName) kernels on \(compute.threads) threads")
         let host = EngineHost(
             model: model, pool: pool, endTokens: modelConfiguration.endTokens, tokenizer: tokenizer, configuration: engineConfiguration,
-            deliver: deliver)
+            deliver: context.deliver)
 
         let registryFile = configuration.cacheDirectory.map { AdapterRegistryFile(directory: $0, model: directory) }
         let adapters = AdapterRegistrar(
             host: host, catalog: catalog, planner: planner, baseName: configuration.baseName, directory: configuration.adapters,
             registryFile: registryFile, logger: logger)
+        context.progress("registering adapters")
         try adapters.registerAll()
 
         let description = ModelDescription(

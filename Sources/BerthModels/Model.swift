@@ -43,11 +43,14 @@ public final class Model: CausalModel {
     /// - Parameters:
     ///   - format: of the linear layers. f32 keeps KV cache and adapters in f32 too; the others keep them in bf16.
     ///   - maxRows: the most rows that a batch will have.
+    ///   - contextLimit: a context shorter than the checkpoint's, in tokens.
     public init(
-        checkpoint: Checkpoint, format: WeightFormat, compute: Compute, maxRows: Int, maxLogitRows: Int? = nil
+        checkpoint: Checkpoint, format: WeightFormat, compute: Compute, maxRows: Int, maxLogitRows: Int? = nil, contextLimit: Int? = nil
     ) throws(ModelError) {
         precondition(maxRows > 0)
-        configuration = try ModelConfiguration(checkpoint)
+        var configuration = try ModelConfiguration(checkpoint)
+        if let contextLimit { configuration.contextLength = min(configuration.contextLength, contextLimit) }
+        self.configuration = configuration
         let names = TensorNames(configuration, tensors: Set(checkpoint.tensors.keys))
         let plan = WeightPlan(configuration, format: format, names: names)
         try plan.check(checkpoint, configuration)
@@ -84,8 +87,12 @@ public final class Model: CausalModel {
     }
 
     /// How an adapter that was validated against `catalog` lies in memory.
-    public func plan(_ adapter: AdapterCheckpoint) -> AdapterPlan {
-        AdapterPlan(adapter, map: map, type: format == .f32 ? .f32 : .bf16)
+    public func plan(_ adapter: AdapterCheckpoint) -> AdapterPlan { adapterPlanner(adapter) }
+
+    /// `plan`, for threads that may not touch the model.
+    public var adapterPlanner: @Sendable (AdapterCheckpoint) -> AdapterPlan {
+        let (map, type): (ModuleMap, ElementType) = (map, format == .f32 ? .f32 : .bf16)
+        return { AdapterPlan($0, map: map, type: type) }
     }
 
     public func forward(_ batch: Batch) -> Rows {

@@ -28,8 +28,7 @@ private enum Assembly {
         let logger = context.logger
         guard let directory = configuration.model else { throw AssemblyError("no model is given: use --model DIR") }
         let checkpoint = try Checkpoint(directory: directory)
-        var modelConfiguration = try ModelConfiguration(config: checkpoint.config, generationConfig: checkpoint.generationConfig)
-        if let wanted = configuration.contextLength { modelConfiguration = modelConfiguration.limited(toContext: wanted) }
+        let modelConfiguration = try ModelConfiguration(config: checkpoint.config, generationConfig: checkpoint.generationConfig)
         let tokenizer = try Tokenizer(directory: directory)
         let text = try CheckpointText(tokenizer, logger: logger)
         guard tokenizer.vocabularySize <= modelConfiguration.vocabularySize else {
@@ -46,8 +45,9 @@ private enum Assembly {
         context.progress("packing weights")
         let compute = try Compute(threads: configuration.threads ?? Machine.physicalCores)
         let model = try Model(
-            checkpoint: checkpoint, configuration: modelConfiguration, format: configuration.weights, compute: compute, maxRows: maxRows,
-            maxLogitRows: maxRunning)
+            checkpoint: checkpoint, format: configuration.weights, compute: compute, maxRows: maxRows, maxLogitRows: maxRunning,
+            contextLimit: configuration.contextLength)
+        let contextLength = model.contextLength
         let pool = try Pool(bytes: budget.pool, pageBytes: budget.pageBytes)
         let catalog = model.catalog
         let planner = model.adapterPlanner
@@ -69,8 +69,8 @@ private enum Assembly {
         try adapters.registerAll()
 
         let description = ModelDescription(
-            name: configuration.baseName, contextLength: modelConfiguration.contextLength, vocabularySize: modelConfiguration.vocabularySize,
-            defaults: SamplingFields(modelConfiguration.generation), created: Machine.wallSeconds)
+            name: configuration.baseName, contextLength: contextLength, vocabularySize: modelConfiguration.vocabularySize,
+            defaults: SamplingFields(modelConfiguration.generationDefaults), created: Machine.wallSeconds)
         return ModelService(description: description, text: text, generation: EngineService(host), adapters: adapters)
     }
 }

@@ -6,6 +6,7 @@
 
 import BerthCore
 import BerthEngine
+import BerthHTTP
 import BerthModels
 import BerthStore
 import Dispatch
@@ -132,7 +133,7 @@ final class AdapterRegistrar: AdapterService {
         state.withLock { $0.entries.filter { $0.value.ranks != nil }.map { ($0.key, $0.value.created) } }
     }
 
-    func statuses(reply: @escaping @Sendable ([AdapterStatus]) -> Void) {
+    func statuses(reply: @escaping @Sendable ([AdapterListing]) -> Void) {
         let isAccepted = host.perform(.listAdapters) { [self] answer in
             guard case .adapters(let list) = answer else { return reply([]) }
             reply(list.map(status))
@@ -140,60 +141,54 @@ final class AdapterRegistrar: AdapterService {
         if !isAccepted { reply([]) }
     }
 
-    func load(_ name: AdapterName, path: String, pinned: Bool, reply: @escaping @Sendable (Result<AdapterStatus, APIError>) -> Void) {
-        queue.async { [self] in
-            reply(Result { () throws(APIError) in
-                guard name.text != baseName, name.text != "base" else {
-                    throw APIError(.badRequest, "'\(name)' is the base model's name.", parameter: "lora_name")
-                }
-                guard state.withLock({ $0.entries[name] != nil || $0.entries.count < Limits.registeredAdapters }) else {
-                    throw APIError(.tooManyRequests, "There are already \(Limits.registeredAdapters) adapters.", code: "too_many_adapters")
-                }
-                let checkpoint: AdapterCheckpoint
-                do {
-                    checkpoint = try AdapterCheckpoint(directory: path, base: catalog)
-                    // Registered adapters are read when first used; one that an administrator waits for is looked at entirely now.
-                    try checkpoint.checkFinite()
-                } catch {
-                    throw APIError(.unprocessableContent, error.message, type: "adapter_rejected", parameter: error.subject, code: "adapter_rejected")
-                }
-                for warning in checkpoint.warnings { logger.warning("adapter \(name): \(warning)") }
-                try perform(.register(name, AdapterSource(checkpoint, plan: planner(checkpoint))))
-                if pinned { try perform(.pin(name, true)) }
-                state.withLock { $0.entries[name] = Entry(created: Machine.wallSeconds, ranks: checkpoint.ranks) }
-                try remember { contents in
-                    contents.loaded[name.text] = path
-                    contents.unloaded.remove(name.text)
-                }
-                logger.info("adapter \(name) loaded: \(checkpoint.modules.count) modules")
-                return try current(name)
-            })
+    func load(_ name: AdapterName, path: String, pinned: Bool, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void) {
+        answer(reply) { [self] () throws(APIError) in
+            guard name.text != baseName, name.text != "base" else {
+                throw APIError(.badRequest, "'\(name)' is the base model's name.", parameter: "lora_name")
+            }
+            guard state.withLock({ $0.entries[name] != nil || $0.entries.count < Limits.registeredAdapters }) else {
+                throw APIError(.tooManyRequests, "There are already \(Limits.registeredAdapters) adapters.", code: "too_many_adapters")
+            }
+            let checkpoint: AdapterCheckpoint
+            do throws(AdapterRejection) {
+                checkpoint = try AdapterCheckpoint(directory: path, base: catalog)
+                // Registered adapters are read when first used; one that an administrator waits for is looked at entirely now.
+                try checkpoint.checkFinite()
+            } catch {
+                throw APIError(.unprocessableContent, error.message, type: "adapter_rejected", parameter: error.subject, code: "adapter_rejected")
+            }
+            for warning in checkpoint.warnings { logger.warning("adapter \(name): \(warning)") }
+            try perform(.register(name, AdapterSource(checkpoint, plan: planner(checkpoint))))
+            if pinned { try perform(.pin(name, true)) }
+            state.withLock { $0.entries[name] = Entry(created: Machine.wallSeconds, ranks: checkpoint.ranks) }
+            try remember { contents in
+                contents.loaded[name.text] = path
+                contents.unloaded.remove(name.text)
+            }
+            logger.info("adapter \(name) loaded: \(checkpoint.modules.count) modules")
+            return try current(name)
         }
     }
 
-    func unload(_ name: AdapterName, reply: @escaping @Sendable (Result<AdapterStatus, APIError>) -> Void) {
-        queue.async { [self] in
-            reply(Result { () throws(APIError) in
-                var status = try current(name)
-                try perform(.unregister(name))
-                _ = state.withLock { $0.entries.removeValue(forKey: name) }
-                try remember { contents in
-                    contents.loaded.removeValue(forKey: name.text)
-                    contents.unloaded.insert(name.text)
-                }
-                logger.info("adapter \(name) unloaded")
-                status.state = "unloaded"
-                return status
-            })
+    func unload(_ name: AdapterName, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void) {
+        answer(reply) { [self] () throws(APIError) in
+            var status = try current(name)
+            try perform(.unregister(name))
+            _ = state.withLock { $0.entries.removeValue(forKey: name) }
+            try remember { contents in
+                contents.loaded.removeValue(forKey: name.text)
+                contents.unloaded.insert(name.text)
+            }
+            logger.info("adapter \(name) unloaded")
+            status.state = "unloaded"
+            return status
         }
     }
 
-    func setPinned(_ name: AdapterName, _ pinned: Bool, reply: @escaping @Sendable (Result<AdapterStatus, APIError>) -> Void) {
-        queue.async { [self] in
-            reply(Result { () throws(APIError) in
-                try perform(.pin(name, pinned))
-                return try current(name)
-            })
+    func setPinned(_ name: AdapterName, _ pinned: Bool, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void) {
+        answer(reply) { [self] () throws(APIError) in
+            try perform(.pin(name, pinned))
+            return try current(name)
         }
     }
 
@@ -211,16 +206,24 @@ final class AdapterRegistrar: AdapterService {
 
     // MARK: plumbing
 
-    private func current(_ name: AdapterName) throws(APIError) -> AdapterStatus {
+    /// Makes a change on the registrar's queue and reports how it went.
+    private func answer(
+        _ reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void,
+        _ change: @escaping @Sendable () throws(APIError) -> AdapterListing
+    ) {
+        queue.async { reply(Result(catching: change)) }
+    }
+
+    private func current(_ name: AdapterName) throws(APIError) -> AdapterListing {
         guard case .adapters(let list) = ask(.listAdapters), let found = list.first(where: { $0.name == name && $0.state != .retired }) else {
             throw APIError(.notFound, "There is no adapter '\(name)'.", parameter: "lora_name", code: "model_not_found")
         }
         return status(found)
     }
 
-    private func status(_ adapter: BerthEngine.AdapterStatus) -> AdapterStatus {
+    private func status(_ adapter: AdapterStatus) -> AdapterListing {
         let ranks = state.withLock { $0.entries[adapter.name]?.ranks } ?? []
-        return AdapterStatus(
+        return AdapterListing(
             name: adapter.name, state: adapter.state == .absent ? "registered" : adapter.state.rawValue, bytes: adapter.bytes,
             digest: adapter.digest, modules: adapter.modules.count, ranks: ranks, uses: adapter.uses, isPinned: adapter.isPinned, reason: adapter.reason,
             warnings: adapter.warnings)

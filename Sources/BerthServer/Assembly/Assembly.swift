@@ -5,6 +5,7 @@
 
 import BerthCore
 import BerthEngine
+import BerthHTTP
 import BerthKernels
 import BerthMemory
 import BerthModels

@@ -17,25 +17,34 @@ enum Machine {
 
     /// Physical cores among the processors that this process may run on: a second thread of a core brings next to nothing to dense arithmetic.
     static var physicalCores: Int {
-        var set = cpu_set_t()
-        guard sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 else { return max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
-        var allowed = 0
-        var cores: Set<String> = []
-        withUnsafeBytes(of: &set) { mask in
-            for cpu in 0..<mask.count * 8 where mask[cpu / 8] & (1 << (cpu % 8)) != 0 {
-                allowed += 1
-                cores.insert(firstLine(of: "/sys/devices/system/cpu/cpu\(cpu)/topology/thread_siblings_list") ?? "cpu \(cpu)")
-            }
-        }
-        return max(1, min(allowed, cores.count))
+        guard let allowed = allowedProcessors, !allowed.isEmpty else { return max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+        let cores = Set(allowed.map { cpu in
+            firstLine(of: "/sys/devices/system/cpu/cpu\(cpu)/topology/thread_siblings_list") ?? "cpu \(cpu)"
+        })
+        return cores.count
     }
 
-    private static func firstLine(of path: String) -> String? {
+    /// The kernel's list, such as "0-3,8"; nil where it cannot be read.
+    private static var allowedProcessors: [Int]? {
+        guard let list = firstLine(of: "/proc/self/status", startingWith: "Cpus_allowed_list:") else { return nil }
+        var processors: [Int] = []
+        for range in list.split(separator: ",") {
+            let bounds = range.split(separator: "-").compactMap { Int($0.filter(\.isNumber)) }
+            guard let first = bounds.first, let last = bounds.last, first <= last, last < 1 << 16 else { return nil }
+            processors += first...last
+        }
+        return processors
+    }
+
+    /// The first line of a file that starts with `prefix`, without it.
+    private static func firstLine(of path: String, startingWith prefix: String = "") -> String? {
         guard let file = fopen(path, "r") else { return nil }
         defer { fclose(file) }
-        var buffer = [CChar](repeating: 0, count: 256)
-        guard fgets(&buffer, Int32(buffer.count), file) != nil else { return nil }
-        let bytes = buffer.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }
-        return String(decoding: bytes, as: UTF8.self)
+        var buffer = [CChar](repeating: 0, count: 1024)
+        while fgets(&buffer, Int32(buffer.count), file) != nil {
+            let line = String(decoding: buffer.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            if line.hasPrefix(prefix) { return String(line.dropFirst(prefix.count)) }
+        }
+        return nil
     }
 }

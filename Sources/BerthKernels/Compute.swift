@@ -12,7 +12,7 @@ import CKernels
 public final class Compute {
     public let threads: Int
     let table: UnsafePointer<KernelTable>
-    private let pool: ThreadPool
+    let pool: ThreadPool
     private let scratch: AlignedBuffer
 
     // Buffers that grow to what the largest call needs.

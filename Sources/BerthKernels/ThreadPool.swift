@@ -48,6 +48,9 @@ final class ThreadPool {
         }
     }
 
+    /// Workers that are asleep now; threads − 1 once nothing has run for a while.
+    var sleepingWorkers: Int { shared.sleeping }
+
     deinit { stop() }
 
     private func stop() {
@@ -139,6 +142,8 @@ private final class Shared: @unchecked Sendable {
         stopping.store(true, ordering: .sequentiallyConsistent)
         wake(Int.max)
     }
+
+    var sleeping: Int { sleepers.load(ordering: .relaxed) }
 
     private var hasTasks: Bool { state.load(ordering: .acquiring) & 0xFFFF_FFFF != 0 }
 

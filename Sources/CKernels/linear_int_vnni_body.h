@@ -1,0 +1,171 @@
+// Linear layers over int8 and int4 weights with AVX-512 VNNI: vpdpbusd adds four products of an unsigned byte (a weight) with a signed one
+// (an activation, broadcast to all 16 outputs) to a 32-bit sum, exactly.
+//
+// Per group of 32 inputs a tile of rows × panels has eight such steps. Then the sums become floats: they started from the bits of 1.5·2^23 (less
+// the weights' offset times the activations' sum), so the accumulator *is* a float 1.5·2^23 + s, and one fused multiply-add with the
+// activation's scale gives s · scale; a second one adds that, times the weights' code, to the f32 sum. So a group costs ten
+// operations per row and panel, eight of them products. The f32 sums live in the first-level cache.
+
+#pragma once
+
+#include "linear_body.h"
+#include <immintrin.h>
+
+enum {
+    RowsPerTile = 6,
+    /// How far ahead of its use a weight is asked for, when each is used by few rows and memory sets the pace.
+    StreamAheadBytes = 2048,
+};
+
+typedef struct {
+    const int8_t *x;
+    size_t xStride;
+    const ActivationGroup *groups;
+    size_t groupStride;
+    /// The first block of 128 inputs of the first panel.
+    const uint8_t *blocks;
+    size_t panelBytes;
+    size_t groupCount;
+    float *sums;
+    /// Bytes ahead to prefetch.
+    size_t ahead;
+} IntProduct;
+
+/// dot[p] += w[p] · four activations, for one or four panels. In assembly because it must stay where it stands: the compiler's scheduler
+/// moves loads up through the unrolled steps until accumulators spill, which costs a factor of two.
+LANES void dot_step(__m512i *dot, const __m512i *w, const int8_t *x, const int count) {
+    const int32_t *four = (const int32_t *)x;
+    __m512i value;
+    if (count == 4)
+        __asm__ volatile("vpbroadcastd %[x], %[v]\n\t"
+                         "vpdpbusd %[v], %[w0], %[d0]\n\t"
+                         "vpdpbusd %[v], %[w1], %[d1]\n\t"
+                         "vpdpbusd %[v], %[w2], %[d2]\n\t"
+                         "vpdpbusd %[v], %[w3], %[d3]"
+                         : [d0] "+v"(dot[0]), [d1] "+v"(dot[1]), [d2] "+v"(dot[2]), [d3] "+v"(dot[3]), [v] "=&v"(value)
+                         : [w0] "v"(w[0]), [w1] "v"(w[1]), [w2] "v"(w[2]), [w3] "v"(w[3]), [x] "m"(*four));
+    else
+        for (int p = 0; p < count; p++) dot[p] = _mm512_dpbusd_epi32(dot[p], w[p], _mm512_set1_epi32(*four));
+}
+
+/// One tile of rows × panels over the groups of one block of inputs.
+LANES void int_tile(const IntProduct *c, const int8_t *x, const ActivationGroup *groups, float *sums, const int bits, const int rows,
+                    const int count, const int prefetch) {
+    const size_t blockBytes = bits == 8 ? Int8BlockBytes : Int4BlockBytes, groupBytes = bits == 8 ? Int8GroupBytes : Int4GroupBytes;
+    const size_t xStride = c->xStride, panelBytes = c->panelBytes, ahead = c->ahead, groupStride = c->groupStride;
+    const __m512i nibble = _mm512_set1_epi8(15);
+    const uint8_t *codes = c->blocks, *weights = codes + CodeBytes;
+    for (size_t left = c->groupCount, inBlock = 0; left > 0; left--) {
+        // Two bases for six rows: every address is base + index · {0, 1, 2}.
+        const int8_t *x3 = x + 3 * xStride;
+        const uint8_t *weights3 = weights + 3 * panelBytes;
+        __m512i dot[RowsPerTile][PanelsPerPass];
+        for (int r = 0; r < rows; r++) {
+            __m512i start = _mm512_set1_epi32(groups[r * groupStride].start);
+            for (int p = 0; p < count; p++) dot[r][p] = start;
+        }
+        // One line of 64 bytes per turn. Not unrolled: the unrolled loop outgrows the processor's cache of decoded instructions.
+#pragma clang loop unroll(disable)
+        for (size_t line = 0; line < groupBytes; line += 64) {
+            __m512i w[PanelsPerPass], high[PanelsPerPass];
+            for (int p = 0; p < count; p++) {
+                const uint8_t *address = (p < 3 ? weights + p * panelBytes : weights3) + line;
+                w[p] = _mm512_loadu_si512(address);
+                if (prefetch) _mm_prefetch((const char *)address + ahead, _MM_HINT_T0);
+            }
+            if (bits == 4)
+                for (int p = 0; p < count; p++) {
+                    high[p] = _mm512_and_si512(_mm512_srli_epi16(w[p], 4), nibble);
+                    w[p] = _mm512_and_si512(w[p], nibble);
+                }
+            size_t k = bits == 8 ? line / 16 : line / 8;
+            for (int r = 0; r < rows; r++) dot_step(dot[r], w, (r < 3 ? x + r * xStride : x3 + (r - 3) * xStride) + k, count);
+            if (bits == 4)
+                for (int r = 0; r < rows; r++) dot_step(dot[r], high, (r < 3 ? x + r * xStride : x3 + (r - 3) * xStride) + k + 4, count);
+        }
+        __m512 code[PanelsPerPass];
+        for (int p = 0; p < count; p++) {
+            __m128i bytes = _mm_loadu_si128((const __m128i *)(codes + p * panelBytes));
+            code[p] = _mm512_cvtepi32_ps(bits == 8 ? _mm512_cvtepu8_epi32(bytes) : _mm512_cvtepi8_epi32(bytes));
+        }
+        for (int r = 0; r < rows; r++) {
+            const ActivationGroup *group = &groups[r * groupStride];
+            __m512 scale = _mm512_set1_ps(group->scale), offset = _mm512_set1_ps(group->offset);
+            for (int p = 0; p < count; p++) {
+                float *sum = sums + r * SumStride + p * 16;
+                __m512 value = _mm512_fmadd_ps(_mm512_castsi512_ps(dot[r][p]), scale, offset);
+                _mm512_store_ps(sum, _mm512_fmadd_ps(value, code[p], _mm512_load_ps(sum)));
+            }
+        }
+        x += KernelGroupInputs;
+        groups++;
+        codes += KernelPanelOutputs;
+        weights += groupBytes;
+        if (++inBlock == GroupsPerBlock) {
+            inBlock = 0;
+            codes += blockBytes - CodeBytes;
+            weights += CodeBytes;
+        }
+    }
+}
+
+LANES void int_rows(const IntProduct *c, const int bits, size_t rows, const int count) {
+    const int8_t *x = c->x;
+    const ActivationGroup *groups = c->groups;
+    float *sums = c->sums;
+    // The first rows bring in the weights of what comes next; for the rest everything is in the cache.
+    int first = 1;
+    for (; rows >= RowsPerTile; rows -= RowsPerTile, first = 0) {
+        if (first) int_tile(c, x, groups, sums, bits, RowsPerTile, count, 1);
+        else int_tile(c, x, groups, sums, bits, RowsPerTile, count, 0);
+        x += RowsPerTile * c->xStride;
+        groups += RowsPerTile * c->groupStride;
+        sums += RowsPerTile * SumStride;
+    }
+    switch (rows) {
+    case 5: int_tile(c, x, groups, sums, bits, 5, count, 1); break;
+    case 4: int_tile(c, x, groups, sums, bits, 4, count, 1); break;
+    case 3: int_tile(c, x, groups, sums, bits, 3, count, 1); break;
+    case 2: int_tile(c, x, groups, sums, bits, 2, count, 1); break;
+    case 1: int_tile(c, x, groups, sums, bits, 1, count, 1); break;
+    default: break;
+    }
+}
+
+LANES void linear_int(const LinearCall *c, const int bits, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, float *sums) {
+    const size_t blockBytes = bits == 8 ? Int8BlockBytes : Int4BlockBytes;
+    size_t panelBytes = packed_panel_bytes(bits == 8 ? WeightInt8 : WeightInt4, c->inputs);
+    size_t total = group_count(c->inputs);
+    int streaming = rows <= RowsPerTile;
+    size_t cached = BlockCacheBytes / PanelsPerPass / blockBytes;  // blocks of 128 inputs
+    size_t step = streaming ? total : (cached ? cached : 1) * GroupsPerBlock;
+    for (size_t p = 0; p < panels; p += PanelsPerPass) {
+        size_t count = panels - p < PanelsPerPass ? panels - p : PanelsPerPass;
+        const uint8_t *weights = (const uint8_t *)c->weights + (firstPanel + p) * panelBytes;
+        memset(sums, 0, rows * SumStride * 4);
+        for (size_t g = 0; g < total; g += step) {
+            IntProduct product = {
+                .x = (const int8_t *)c->x + firstRow * c->xStrideBytes + g * KernelGroupInputs,
+                .xStride = c->xStrideBytes,
+                .groups = c->groups + firstRow * c->groupStride + g,
+                .groupStride = c->groupStride,
+                .blocks = weights + ScaleBytes + g / GroupsPerBlock * blockBytes,
+                .panelBytes = panelBytes,
+                .groupCount = total - g < step ? total - g : step,
+                .sums = sums,
+                .ahead = streaming ? StreamAheadBytes : step / GroupsPerBlock * blockBytes,
+            };
+            if (count == PanelsPerPass) {
+                int_rows(&product, bits, rows, PanelsPerPass);
+                continue;
+            }
+            for (size_t i = 0; i < count; i++) {
+                int_rows(&product, bits, rows, 1);
+                product.blocks += panelBytes;
+                product.sums += 16;
+            }
+        }
+        for (size_t i = 0; i < count; i++)
+            finish_panel(c, sums + i * 16, firstRow, rows, firstPanel + p + i, (const float *)(weights + i * panelBytes));
+    }
+}

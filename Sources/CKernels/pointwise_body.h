@@ -1,0 +1,113 @@
+// Norms, sums, gates, rotations, rounding and quantising of rows, and scans of logits, on vector lanes.
+
+#pragma once
+
+#include "lanes.h"
+
+static void rms_norm(const float *x, size_t columns, const float *weight, float epsilon, float *y) {
+    F16 sum[4] = {all16(0), all16(0), all16(0), all16(0)};
+    size_t i = 0;
+    for (; i + 64 <= columns; i += 64)
+        for (int j = 0; j < 4; j++) {
+            F16 v = load16(x + i + j * 16);
+            sum[j] = fma16(v, v, sum[j]);
+        }
+    for (; i < columns; i += 16) {
+        F16 v = load_first(x + i, columns - i < 16 ? columns - i : 16, 0);
+        sum[0] = fma16(v, v, sum[0]);
+    }
+    float total = sum16((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    float factor = 1.0f / sqrtf(total / (float)columns + epsilon);
+    for (i = 0; i + 16 <= columns; i += 16) store16(y + i, load16(x + i) * factor * load16(weight + i));
+    for (; i < columns; i++) y[i] = x[i] * factor * weight[i];
+}
+
+static void add(const float *x, size_t columns, float *y) {
+    size_t i = 0;
+    for (; i + 16 <= columns; i += 16) store16(y + i, load16(y + i) + load16(x + i));
+    for (; i < columns; i++) y[i] += x[i];
+}
+
+static void silu_multiply(const float *gate, const float *up, size_t columns, float *y) {
+    for (size_t i = 0; i < columns; i += 16) {
+        size_t n = columns - i < 16 ? columns - i : 16;
+        F16 g = load_first(gate + i, n, 0), u = load_first(up + i, n, 0);
+        store_first(y + i, g / (1.0f + exp16(-g)) * u, n);
+    }
+}
+
+static void rope(float *x, size_t heads, size_t headDim, const float *cosines, const float *sines) {
+    size_t half = headDim / 2;
+    for (size_t h = 0; h < heads; h++, x += headDim)
+        for (size_t i = 0; i < half; i += 16) {
+            size_t n = half - i < 16 ? half - i : 16;
+            F16 low = load_first(x + i, n, 0), high = load_first(x + half + i, n, 0);
+            F16 c = load_first(cosines + i, n, 0), s = load_first(sines + i, n, 0);
+            store_first(x + i, low * c - high * s, n);
+            store_first(x + half + i, high * c + low * s, n);
+        }
+}
+
+static void round_row(const float *x, size_t columns, size_t padded, uint16_t *out) {
+    size_t i = 0;
+    for (; i + 16 <= columns; i += 16) {
+        U16 bits = (U16)load16(x + i);
+        U16 rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+        U16 nan = (U16)((bits & 0x7FFFFFFF) > 0x7F800000);
+        H16 h = __builtin_convertvector((rounded & ~nan) | ((bits >> 16 | 0x40) & nan), H16);
+        memcpy(out + i, &h, 32);
+    }
+    for (; i < padded; i++) out[i] = i < columns ? float_to_bf16(x[i]) : 0;
+}
+
+typedef int8_t B16 __attribute__((vector_size(16)));
+
+static void quantize_row(const float *x, size_t columns, int32_t weightOffset, int8_t *q, ActivationGroup *groups) {
+    for (size_t g = 0; g < group_count(columns); g++) {
+        size_t first = g * KernelGroupInputs, n = columns - first < KernelGroupInputs ? columns - first : KernelGroupInputs;
+        F16 low = load_first(x + first, n < 16 ? n : 16, 0), high = n > 16 ? load_first(x + first + 16, n - 16, 0) : all16(0);
+        // As unsigned integers, magnitudes order like floats and NaN is above all: it must reach the scale.
+        U16 a = (U16)low & 0x7FFFFFFF, b = (U16)high & 0x7FFFFFFF;
+        U16 top = (a & (U16)(a > b)) | (b & ~(U16)(a > b));
+        float scale = activation_scale(bits_to_float(__builtin_reduce_max(top)));
+        float inverse = scale > 0 ? 1.0f / scale : 0;
+        // Adding 1.5·2^23 rounds to the nearest integer and leaves it in the low bits.
+        F16 floor = all16(-127), ceiling = all16(127);
+        I16 ql = (I16)(max16(floor, min16(low * inverse, ceiling)) + MAGIC_FLOAT) - MAGIC_BITS;
+        I16 qh = (I16)(max16(floor, min16(high * inverse, ceiling)) + MAGIC_FLOAT) - MAGIC_BITS;
+        B16 bytes = __builtin_convertvector(ql, B16);
+        memcpy(q + first, &bytes, 16);
+        bytes = __builtin_convertvector(qh, B16);
+        memcpy(q + first + 16, &bytes, 16);
+        int32_t sum = __builtin_reduce_add(ql + qh);
+        groups[g] = (ActivationGroup){MAGIC_BITS - weightOffset * sum, scale, -MAGIC_FLOAT * scale};
+    }
+}
+
+static size_t argmax(const float *x, size_t n) {
+    F16 top = all16(-INFINITY);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) top = max16(load16(x + i), top);
+    float largest = max_of16(top);
+    for (; i < n; i++) largest = x[i] > largest ? x[i] : largest;
+    if (largest == -INFINITY) {  // nothing above: the first that is a number, else the first
+        for (i = 0; i < n; i++)
+            if (x[i] == x[i]) return i;
+        return 0;
+    }
+    for (i = 0; i + 16 <= n; i += 16)
+        if (__builtin_reduce_or((I16)(load16(x + i) == largest))) break;
+    while (x[i] != largest) i++;
+    return i;
+}
+
+static float log_sum_exp(const float *x, size_t n) {
+    float largest = x[argmax(x, n)];
+    if (!(fabsf(largest) <= 3.4e38f)) return largest;
+    F16 sum = all16(0);
+    for (size_t i = 0; i < n; i += 16) {
+        F16 v = n - i >= 16 ? load16(x + i) : load_first(x + i, n - i, -INFINITY);
+        sum += exp16(v - largest);
+    }
+    return largest + (float)log((double)sum16(sum));
+}

@@ -3,7 +3,9 @@
 // A checkpoint brings its template as Jinja source. It is compiled once, when the checkpoint is loaded, and rendered for
 // each conversation. The language is Jinja2 as transformers configures it (an immutable sandbox, trim_blocks,
 // lstrip_blocks, loop controls, generation blocks, its own `tojson`), because that is what templates were written
-// against; where this implementation differs, it refuses: integers beyond 64 bits, includes, automatic escaping.
+// against. It refuses what it does not do: integers beyond 64 bits, other templates (include, extends), automatic escaping,
+// characters by name, the filters `random`, `urlize`, `pprint` and `xmlattr`. One thing it does otherwise: names are looked
+// up when they are read, so an assignment does not hide a variable of the caller's from inner blocks that come before it.
 //
 //   source ─ Lexer ─ Parser ─ Program ─ Rendering ─ text
 //

@@ -11,30 +11,25 @@ extension Jinja {
     /// The variables of one block, and the block around it.
     final class Scope {
         let parent: Scope?
-        private var names: [Name] = []
-        private var values: [Value] = []
+        private var variables: [(name: Name, value: Value)] = []
 
         init(parent: Scope?) { self.parent = parent }
 
         subscript(name: Name) -> Value? {
             get {
-                for index in names.indices where names[index] == name { return values[index] }
+                for index in variables.indices where variables[index].name == name { return variables[index].value }
                 return nil
             }
             set {
-                if let index = names.firstIndex(of: name) {
-                    values[index] = newValue!
-                } else {
-                    names.append(name)
-                    values.append(newValue!)
+                for index in variables.indices where variables[index].name == name {
+                    variables[index].value = newValue!
+                    return
                 }
+                variables.append((name, newValue!))
             }
         }
 
-        func removeAll() {
-            names = []
-            values = []
-        }
+        func removeAll() { variables.removeAll(keepingCapacity: true) }
     }
 
     typealias Dictionary = OrderedDictionary<Value, Value>

@@ -162,9 +162,12 @@ extension Jinja.Rendering {
         let context = try Jinja.LoopContext(iterator, length: length, depth0: depth0, recursion: recursion, self)
         let outer = scope
         var ranThrough = false
+        var inner = Scope(parent: outer)
         while let item = try context.advance() {
             try charge()
-            scope = Scope(parent: outer)
+            // A round has variables of its own, in the scope of the last one unless a macro keeps that.
+            if isKnownUniquelyReferenced(&inner) { inner.removeAll() } else { inner = Scope(parent: outer) }
+            scope = inner
             scope[loop.loopName] = .object(context)
             try assign(loop.target, item)
             let flow = try execute(loop.body)

@@ -27,7 +27,7 @@ ACCURACY_FLOOR = 0.95
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 # Ranks, targets and scalings differ on purpose: together they exercise what an adapter server must get right.
 ADAPTERS = {
-    "french": (900, 6e-3, dict(r=16, lora_alpha=32, target_modules=ATTENTION + ["lm_head"])),
+    "french": (600, 6e-3, dict(r=16, lora_alpha=32, target_modules=ATTENTION + ["lm_head"])),
     "german": (1100, 6e-3, dict(r=24, lora_alpha=48, target_modules=ATTENTION)),
     "spanish": (900, 6e-3, dict(r=16, lora_alpha=8, use_rslora=True, target_modules=ATTENTION + ["lm_head"])),
     "ordinal": (400, 6e-3, dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "o_proj", "lm_head"])),
@@ -148,18 +148,18 @@ def accuracy_stage(out: str, threads: int) -> bool:
         good &= min(plain, chat) >= ACCURACY_FLOOR
         low, high = SYSTEMS[system].low, SYSTEMS[system].high
         example = SYSTEMS[system].spell(1987)
-        lines.append(f"| {system} | {describe(out, system)} | {low}–{high} | {plain:.1%} | {chat:.1%} | {example} |")
+        lines.append(f"| {system} | {describe(out, system)} | {low}–{high} | {len(numbers)} | {plain:.1%} | {chat:.1%} | {example} |")
         say(f"{lines[-1]} {wrong[:3]}")
     with open(f"{out}/ACCURACY.md", "w") as file:
         file.write("# Accuracy of the demo model\n\n"
-                   f"Exact match on {MEASURE_COUNT} numbers per row that no training saw (`held_out` in "
+                   f"Exact match on {MEASURE_COUNT} numbers per row (for Roman: all there are) that no training saw (`held_out` in "
                    "`Scripts/demo_model/numerals.py`), greedy\ndecoding with transformers and PEFT in float32 on the "
                    "weights as saved (bfloat16). An answer counts only if every letter\nis right and the model then "
                    "ends by itself. Half the numbers are uniform over the range, half spread over 3 and more digits.\n"
                    "`Scripts/train-demo` trains all of it and writes this table.\n\n"
                    "Two forms of prompt: *plain* is the number, a space and an equals sign (`1987 =`), answered with a "
                    "space and the words;\n*chat* is a user message that is the number alone, answered with the words.\n\n"
-                   "| model | weights | range | plain `1987 =` | chat | 1987 |\n|---|---|---|---|---|---|\n"
+                   "| model | weights | range | measured | plain `1987 =` | chat | 1987 |\n|---|---|---|---|---|---|---|\n"
                    + "\n".join(lines) + "\n")
     return good
 

@@ -13,12 +13,17 @@ from .numerals import SYSTEMS, held_out
 
 MAXIMUM_ANSWER_TOKENS = 40
 BATCH = 128
+SMALL_RANGE = 10_000     # below, the held-out numbers may be fewer than asked for, and are counted first
 
 
 def held_out_numbers(system: str, count: int, seed: str) -> list[int]:
     """`count` distinct held-out numbers: half uniform over the system's range, half over the lengths, so that the
-    rarer short numbers are measured too."""
+    rarer short numbers are measured too. All there are, where there are no more than that (Roman)."""
     low, high = SYSTEMS[system].low, SYSTEMS[system].high
+    if high - low < SMALL_RANGE:
+        every = [n for n in range(low, high + 1) if held_out(n)]
+        if len(every) <= count:
+            return every
     rng, chosen = random.Random(f"{seed} {system}"), {}
     lengths = [length for length in range(3, len(str(high)) + 1)]
     while len(chosen) < count:

@@ -32,17 +32,22 @@ enum ByteAlphabet {
         }
     }
 
-    /// The bytes that the characters of `token` stand for; nil where one of them is not of the alphabet.
-    static func decode(_ token: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(token.count)
-        var at = 0
-        while at < token.count {
-            let value = Int(utf8Scalar(token, at: at).value)
-            guard value < byteOfScalar.count, byteOfScalar[value] >= 0 else { return nil }
-            bytes.append(UInt8(truncatingIfNeeded: byteOfScalar[value]))
-            at += utf8Length(token[at])
+    /// Appends the bytes that the characters of `token` stand for; when one of them is not of the alphabet, the bytes of
+    /// `token` itself.
+    static func decode(_ token: UnsafeBufferPointer<UInt8>, into output: inout [UInt8]) {
+        let start = output.count
+        byteOfScalar.withUnsafeBufferPointer { byteOfScalar in
+            var at = 0
+            while at < token.count {
+                let value = Int(utf8Scalar(token, at: at).value)
+                guard value < byteOfScalar.count, byteOfScalar[value] >= 0 else {
+                    output.removeLast(output.count - start)
+                    output.append(contentsOf: token)
+                    return
+                }
+                output.append(UInt8(truncatingIfNeeded: byteOfScalar[value]))
+                at += utf8Length(token[at])
+            }
         }
-        return bytes
     }
 }

@@ -63,7 +63,10 @@ struct Decoder: Sendable {
         var isFused = false
         for step in steps {
             switch step {
-            case .byteLevel: bytes = bytes.withUnsafeBufferPointer { ByteAlphabet.decode($0) } ?? bytes
+            case .byteLevel:
+                var decoded: [UInt8] = []
+                bytes.withUnsafeBufferPointer { ByteAlphabet.decode($0, into: &decoded) }
+                bytes = decoded
             case .byteFallback: if let byte = Self.fallbackByte(bytes) { bytes = [byte] }
             case .metaspace(let mark, _): bytes = Self.replacing(mark, with: UInt8(ascii: " "), in: bytes)
             case .replace(let pattern, let content): bytes = Self.replacing(pattern, with: content, in: bytes)

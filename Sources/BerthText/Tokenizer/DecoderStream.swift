@@ -14,7 +14,7 @@ struct DecoderStream: Sendable {
         var tokenCount = 0
         /// `.byteLevel`: an unfinished character.
         var text = LossyUTF8()
-        /// `.byteFallback`: the bytes of the run; `.wordSuffix`: the last whole token.
+        /// `.byteFallback`: the bytes of the run; `.wordSuffix`: the last whole token; `.byteLevel`: nothing (working memory).
         var held: [UInt8] = []
         var holdsToken = false
         /// `.strip`: how many characters were taken from the start of this token, whether that is over, and how many that
@@ -30,7 +30,7 @@ struct DecoderStream: Sendable {
 
     /// Takes the next token and appends the text that is certain now.
     mutating func push(_ token: ArraySlice<UInt8>, into output: inout [UInt8]) {
-        feed(0, Array(token), &output)
+        token.withUnsafeBufferPointer { feed(0, $0, &output) }
         end(0, &output)
     }
 
@@ -40,6 +40,10 @@ struct DecoderStream: Sendable {
     }
 
     private mutating func feed(_ index: Int, _ bytes: [UInt8], _ output: inout [UInt8]) {
+        bytes.withUnsafeBufferPointer { feed(index, $0, &output) }
+    }
+
+    private mutating func feed(_ index: Int, _ bytes: UnsafeBufferPointer<UInt8>, _ output: inout [UInt8]) {
         guard index < stages.count else {
             output.append(contentsOf: bytes)
             return
@@ -49,7 +53,7 @@ struct DecoderStream: Sendable {
         case .fuse: feed(index + 1, bytes, &output)
         case .metaspace(let mark, let dropsFirst):
             let isDropped = dropsFirst && stages[index].tokenCount == 0
-            feed(index + 1, Decoder.replacing(mark, with: isDropped ? nil : UInt8(ascii: " "), in: bytes), &output)
+            feed(index + 1, Decoder.replacing(mark, with: isDropped ? nil : UInt8(ascii: " "), in: Array(bytes)), &output)
         case .strip(let scalar, let start, let end): strip(index, bytes, scalar, start, end, &output)
         case .separate:
             if !stages[index].isInside, stages[index].tokenCount > 0 { feed(index + 1, [UInt8(ascii: " ")], &output) }
@@ -71,10 +75,7 @@ struct DecoderStream: Sendable {
             (stages[index].taken, stages[index].isInside, stages[index].trailing) = (0, false, 0)
             end(index + 1, &output)
         case .byteLevel:
-            let token = takeToken(index)
-            var text: [UInt8] = []
-            stages[index].text.feed(token.withUnsafeBufferPointer { ByteAlphabet.decode($0) } ?? token, into: &text)
-            feed(index + 1, text, &output)
+            decodeBytes(index, &output)
         case .replace(let pattern, let content): emit(index + 1, Decoder.replacing(pattern, with: content, in: takeToken(index)), &output)
         case .byteFallback:
             let token = takeToken(index)
@@ -88,6 +89,19 @@ struct DecoderStream: Sendable {
             if stages[index].holdsToken { emit(index + 1, Decoder.replacing(suffix, with: [UInt8(ascii: " ")], in: stages[index].held), &output) }
             stages[index].held = takeToken(index)
             stages[index].holdsToken = true
+        }
+    }
+
+    private mutating func decodeBytes(_ index: Int, _ output: inout [UInt8]) {
+        stages[index].held.removeAll(keepingCapacity: true)
+        stages[index].token.withUnsafeBufferPointer { ByteAlphabet.decode($0, into: &stages[index].held) }
+        stages[index].token.removeAll(keepingCapacity: true)
+        if index == stages.count - 1 {
+            stages[index].held.withUnsafeBufferPointer { stages[index].text.feed($0, into: &output) }
+        } else {
+            var text: [UInt8] = []
+            stages[index].held.withUnsafeBufferPointer { stages[index].text.feed($0, into: &text) }
+            feed(index + 1, text, &output)
         }
     }
 
@@ -138,29 +152,31 @@ struct DecoderStream: Sendable {
     }
 
     /// Takes `scalar` from the start of the token, and holds back those at the end of what has come, which may be its end.
-    private mutating func strip(_ index: Int, _ bytes: [UInt8], _ scalar: Unicode.Scalar, _ start: Int, _ end: Int, _ output: inout [UInt8]) {
+    private mutating func strip(_ index: Int, _ bytes: UnsafeBufferPointer<UInt8>, _ scalar: Unicode.Scalar, _ start: Int, _ end: Int, _ output: inout [UInt8]) {
+        if stages[index].isInside, end == 0 {
+            feed(index + 1, bytes, &output)
+            return
+        }
         var passed: [UInt8] = []
-        bytes.withUnsafeBufferPointer { bytes in
-            var at = 0
-            while at < bytes.count {
-                let next = at + utf8Length(bytes[at])
-                if utf8Scalar(bytes, at: at) != scalar {
-                    for _ in 0..<stages[index].trailing { passed.append(scalar) }
-                    stages[index].trailing = 0
-                    stages[index].isInside = true
-                    passed.append(contentsOf: bytes[at..<next])
-                } else if !stages[index].isInside, stages[index].taken < start {
-                    stages[index].taken += 1
-                } else {
-                    stages[index].isInside = true
-                    stages[index].trailing += 1
-                    if stages[index].trailing > end {
-                        stages[index].trailing -= 1
-                        passed.append(scalar)
-                    }
+        var at = 0
+        while at < bytes.count {
+            let next = at + utf8Length(bytes[at])
+            if utf8Scalar(bytes, at: at) != scalar {
+                for _ in 0..<stages[index].trailing { passed.append(scalar) }
+                stages[index].trailing = 0
+                stages[index].isInside = true
+                passed.append(contentsOf: bytes[at..<next])
+            } else if !stages[index].isInside, stages[index].taken < start {
+                stages[index].taken += 1
+            } else {
+                stages[index].isInside = true
+                stages[index].trailing += 1
+                if stages[index].trailing > end {
+                    stages[index].trailing -= 1
+                    passed.append(scalar)
                 }
-                at = next
             }
+            at = next
         }
         if !passed.isEmpty { feed(index + 1, passed, &output) }
     }

@@ -18,23 +18,27 @@ struct JSONScanner {
 
     func error(_ reason: String) -> TextError { TextError(.malformed, "not JSON: \(reason) at byte \(at)") }
 
+    @inline(__always)
     mutating func skipSpace() {
         while at < bytes.count, bytes[at] == 0x20 || bytes[at] == 0x0A || bytes[at] == 0x0D || bytes[at] == 0x09 { at += 1 }
     }
 
     /// The next byte that is no white space, not consumed.
+    @inline(__always)
     mutating func peek() throws(TextError) -> UInt8 {
         skipSpace()
         guard at < bytes.count else { throw error("unexpected end") }
         return bytes[at]
     }
 
+    @inline(__always)
     mutating func expect(_ byte: UInt8) throws(TextError) {
         guard try peek() == byte else { throw error("expected '\(Unicode.Scalar(byte))'") }
         at += 1
     }
 
     /// Consumes what stands between two elements. True when the list or object ended.
+    @inline(__always)
     mutating func endsList(with closing: UInt8) throws(TextError) -> Bool {
         let byte = try peek()
         guard byte == closing || byte == UInt8(ascii: ",") else { throw error("expected ',' or '\(Unicode.Scalar(closing))'") }
@@ -100,17 +104,15 @@ struct JSONScanner {
         throw error("a string without end")
     }
 
-    /// The members of the object here, in order, with the place of each value.
-    mutating func members() throws(TextError) -> [(key: String, range: Range<Int>)] {
-        var members: [(key: String, range: Range<Int>)] = []
-        guard try !opensEmpty(UInt8(ascii: "{"), UInt8(ascii: "}")) else { return members }
+    /// Calls `body` with the key of each member of the object here, in order. `body` consumes the value.
+    mutating func forEachMember(_ body: (_ key: String, inout JSONScanner) throws(TextError) -> Void) throws(TextError) {
+        guard try !opensEmpty(UInt8(ascii: "{"), UInt8(ascii: "}")) else { return }
         repeat {
             var key: [UInt8] = []
             try string(into: &key)
             try expect(UInt8(ascii: ":"))
-            members.append((String(decoding: key, as: UTF8.self), try skipValue()))
+            try body(String(decoding: key, as: UTF8.self), &self)
         } while try !endsList(with: UInt8(ascii: "}"))
-        return members
     }
 
     /// Appends the string here to `buffer`, as UTF-8.

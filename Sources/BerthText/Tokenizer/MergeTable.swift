@@ -8,34 +8,30 @@ struct Merge {
     let id: Int32
 }
 
-/// An immutable map from pairs of token ids to merges, filled while loading.
+/// An immutable map from pairs of token ids to merges, made while loading.
 struct MergeTable: Sendable {
     /// Pairs of words: the key plus one (zero is an empty slot), then rank and merged id.
     private var slots: [UInt64]
-    private(set) var count = 0
 
-    /// Holds at most `capacity` merges.
-    init(capacity: Int) {
-        slots = Array(repeating: 0, count: 2 * max(8, capacity + capacity / 2).nextPowerOfTwo)
+    /// The table of `merges`, whose ranks are their places in the list; the last of several for one pair counts.
+    init(_ merges: [(left: Int32, right: Int32, merged: Int32)]) {
+        precondition(merges.count < UInt32.max)
+        slots = Array(repeating: 0, count: 2 * max(8, merges.count + merges.count / 2).nextPowerOfTwo)
+        slots.withUnsafeMutableBufferPointer { slots in
+            let mask = slots.count / 2 - 1
+            for (rank, merge) in merges.enumerated() {
+                let key = Self.key(merge.left, merge.right)
+                var index = Int(truncatingIfNeeded: ByteHash.mix(key ^ ByteHash.seed)) & mask
+                while slots[2 * index] != 0, slots[2 * index] != key { index = (index + 1) & mask }
+                slots[2 * index] = key
+                slots[2 * index + 1] = UInt64(rank) << 32 | UInt64(UInt32(bitPattern: merge.merged))
+            }
+        }
     }
 
     @inline(__always)
     private static func key(_ left: Int32, _ right: Int32) -> UInt64 {
         UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right)) + 1
-    }
-
-    /// Sets the merge of `left` and `right`; the last of several for one pair counts.
-    mutating func insert(_ left: Int32, _ right: Int32, _ merge: Merge) {
-        let key = Self.key(left, right)
-        let mask = slots.count / 2 - 1
-        var index = Int(truncatingIfNeeded: ByteHash.mix(key ^ ByteHash.seed)) & mask
-        while slots[2 * index] != 0, slots[2 * index] != key { index = (index + 1) & mask }
-        if slots[2 * index] == 0 {
-            precondition(count < mask, "MergeTable: more merges than its capacity")
-            count += 1
-        }
-        slots[2 * index] = key
-        slots[2 * index + 1] = UInt64(merge.rank) << 32 | UInt64(UInt32(bitPattern: merge.id))
     }
 
     /// The merge of `left` and `right`, if there is one. O(1) on average.

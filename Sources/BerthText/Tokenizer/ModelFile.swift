@@ -1,29 +1,28 @@
 // The `model` of tokenizer.json: vocabulary, merges and options.
 //
-// Two passes over the bytes: one finds where the members stand, the second reads them in the order in which they need each
-// other (merges name tokens, whichever stands first in the file).
+// The members are read in the order in which they need each other: merges name tokens, so they wait for the vocabulary,
+// wherever they stand in the file.
 
 import BerthCore
 
 extension BytePairEncoder {
     /// Reads the object that `scanner` stands at.
-    init(_ scanner: JSONScanner) throws(TextError) {
-        var scanner = scanner
-        var places: [String: Range<Int>] = [:]
+    init(_ scanner: inout JSONScanner) throws(TextError) {
+        var vocabulary: Vocabulary?
+        var mergesPlace: Range<Int>?
         var small: [(String, JSON)] = []
-        for (key, range) in try scanner.members() {
-            if key == "vocab" || key == "merges" { places[key] = range } else { small.append((key, try scanner.json(in: range, "model.\(key)"))) }
+        try scanner.forEachMember { key, scanner throws(TextError) in
+            switch key {
+            case "vocab": vocabulary = try Self.vocabulary(&scanner)
+            case "merges": mergesPlace = try scanner.skipValue()
+            default: small.append((key, try scanner.json(in: try scanner.skipValue(), "model.\(key)")))
+            }
         }
         let reader = try ComponentReader(.object(.init(small, uniquingKeysWith: { $1 })), "model")
         let type = try reader.string("type", default: "BPE")
         guard type == "BPE" else { throw reader.error(.unsupported, "type", "no such model: '\(type)' (only BPE)") }
         if let dropout = reader.value("dropout"), dropout.double != 0 { throw reader.error(.unsupported, "dropout", "is for training only") }
-        guard let vocabularyPlace = places["vocab"], let mergesPlace = places["merges"] else {
-            throw TextError(.malformed, "model: vocab or merges are missing")
-        }
-
-        scanner.at = vocabularyPlace.lowerBound
-        let vocabulary = try Self.vocabulary(&scanner, capacity: vocabularyPlace.count / 32)
+        guard let vocabulary, let mergesPlace else { throw TextError(.malformed, "model: vocab or merges are missing") }
         var options = Options()
         options.continuingPrefix = Array(try reader.string("continuing_subword_prefix", default: "").utf8)
         options.endSuffix = Array(try reader.string("end_of_word_suffix", default: "").utf8)
@@ -31,14 +30,14 @@ extension BytePairEncoder {
         options.fallsBackToBytes = try reader.bool("byte_fallback", default: false)
         options.ignoresMerges = try reader.bool("ignore_merges", default: false)
         if reader.value("unk_token") != nil { options.unknown = vocabulary.id(of: try reader.string("unk_token")) }
-        scanner.at = mergesPlace.lowerBound
-        let merges = try Self.merges(&scanner, vocabulary, prefixLength: options.continuingPrefix.count)
+        var mergesScanner = JSONScanner(scanner.bytes, at: mergesPlace.lowerBound)
+        let merges = try Self.merges(&mergesScanner, vocabulary, prefixLength: options.continuingPrefix.count)
         self.init(vocabulary: vocabulary, merges: merges, options: options)
     }
 
     /// `{"token": id, …}`.
-    private static func vocabulary(_ scanner: inout JSONScanner, capacity: Int) throws(TextError) -> Vocabulary {
-        var vocabulary = Vocabulary(capacity: capacity)
+    private static func vocabulary(_ scanner: inout JSONScanner) throws(TextError) -> Vocabulary {
+        var vocabulary = Vocabulary(capacity: 1 << 12)
         var token: [UInt8] = []
         guard try scanner.peek() == UInt8(ascii: "{") else { throw TextError(.malformed, "model.vocab: expected an object") }
         guard try !scanner.opensEmpty(UInt8(ascii: "{"), UInt8(ascii: "}")) else { return vocabulary }
@@ -63,16 +62,12 @@ extension BytePairEncoder {
 
     /// `["a b", …]` or `[["a", "b"], …]`.
     private static func merges(_ scanner: inout JSONScanner, _ vocabulary: Vocabulary, prefixLength: Int) throws(TextError) -> MergeTable {
-        let start = scanner.at
         guard try scanner.peek() == UInt8(ascii: "[") else { throw TextError(.malformed, "model.merges: expected a list") }
-        let count = try countOfElements(&scanner)
-        scanner.at = start
-        guard count <= Limits.tokenizerMerges else { throw TextError(.tooLarge, "model.merges: more than \(Limits.tokenizerMerges)") }
-        var table = MergeTable(capacity: count)
-        guard try !scanner.opensEmpty(UInt8(ascii: "["), UInt8(ascii: "]")) else { return table }
+        // Gathered first, so that the table is made once and in its final size.
+        var merges: [(left: Int32, right: Int32, merged: Int32)] = []
+        guard try !scanner.opensEmpty(UInt8(ascii: "["), UInt8(ascii: "]")) else { return MergeTable(merges) }
         let isListOfPairs = try scanner.peek() == UInt8(ascii: "[")
         var text: [UInt8] = []
-        var rank: UInt32 = 0
         var index = 0
         repeat {
             defer { index += 1 }
@@ -101,11 +96,11 @@ extension BytePairEncoder {
                 let merged = prefixLength == 0
                     ? try known(text, vocabulary, index)
                     : try (Array(left) + right.dropFirst(prefixLength)).withUnsafeBufferPointer { text throws(TextError) in try known(text, vocabulary, index) }
-                table.insert(leftID, rightID, Merge(rank: rank, id: merged))
+                merges.append((leftID, rightID, merged))
             }
-            rank += 1
+            guard merges.count <= Limits.tokenizerMerges else { throw TextError(.tooLarge, "model.merges: more than \(Limits.tokenizerMerges)") }
         } while try !scanner.endsList(with: UInt8(ascii: "]"))
-        return table
+        return MergeTable(merges)
     }
 
     /// Reads `["a", "b"]`, appends both and returns where the second starts.
@@ -124,17 +119,6 @@ extension BytePairEncoder {
     private static func known(_ token: UnsafeBufferPointer<UInt8>, _ vocabulary: Vocabulary, _ index: Int) throws(TextError) -> Int32 {
         if let id = vocabulary.id(of: token) { return id }
         throw TextError(.inconsistent, "model.merges[\(index)]: the token '\(String(decoding: token, as: UTF8.self))' is not in the vocabulary")
-    }
-
-    /// The number of elements of the list here, so that the table can be made in its final size.
-    private static func countOfElements(_ scanner: inout JSONScanner) throws(TextError) -> Int {
-        guard try !scanner.opensEmpty(UInt8(ascii: "["), UInt8(ascii: "]")) else { return 0 }
-        var count = 0
-        repeat {
-            _ = try scanner.skipValue()
-            count += 1
-        } while try !scanner.endsList(with: UInt8(ascii: "]"))
-        return count
     }
 }
 

@@ -18,8 +18,10 @@ public final class Tokenizer: Sendable {
     private let addedTokens: [Int32: AddedToken]
     private let addedTexts: [Int32: [UInt8]]
     private let addedIDs: [[UInt8]: Int32]
-    /// Ids that decoding leaves out when special tokens are skipped.
-    private let skippedIDs: Set<Int32>
+    /// By id: whether it is in `addedTexts`, and whether decoding leaves it out when special tokens are skipped.
+    private let flags: [UInt8]
+    private static let isAdded: UInt8 = 1
+    private static let isSkipped: UInt8 = 2
     private let matcher: AddedTokenMatcher
     private let normalizedMatcher: AddedTokenMatcher
 
@@ -61,13 +63,17 @@ public final class Tokenizer: Sendable {
         addedTokens = tokens
         addedTexts = texts
         addedIDs = ids
-        // A special token whose normal form is another text is shown all the same, and so is left in: as in the reference.
-        skippedIDs = Set(texts.filter { special.contains($0.value) }.keys)
         let plain = tokens.values.filter { !$0.isNormalized }.sorted { $0.id < $1.id }
         let normalized = tokens.values.filter(\.isNormalized).sorted { $0.id < $1.id }
         matcher = try AddedTokenMatcher(plain, patterns: plain.map(\.content), path: "added_tokens")
         normalizedMatcher = try AddedTokenMatcher(normalized, patterns: normalized.map { texts[$0.id]! }, path: "added_tokens")
         vocabularySize = max(model.vocabulary.idBound, Int((tokens.keys.max() ?? -1) + 1), Int(postProcessor.greatestID) + 1)
+        var flags = [UInt8](repeating: 0, count: vocabularySize)
+        for (id, text) in texts {
+            // A special token whose normal form is another text is shown all the same, and so is left in: as in the reference.
+            flags[Int(id)] = Self.isAdded | (special.contains(text) ? Self.isSkipped : 0)
+        }
+        self.flags = flags
     }
 
     // MARK: encoding
@@ -149,8 +155,10 @@ public final class Tokenizer: Sendable {
 
     /// The token that decoding shows for `id`; nil where there is none or where it is skipped.
     func token(_ id: Int32, skipSpecialTokens: Bool) -> ArraySlice<UInt8>? {
-        if skipSpecialTokens, skippedIDs.contains(id) { return nil }
-        return addedTexts[id].map { $0[...] } ?? model.vocabulary.token(id)
+        guard id >= 0, id < flags.count else { return nil }
+        let flags = flags[Int(id)]
+        if flags == 0 { return model.vocabulary.token(id) }
+        return skipSpecialTokens && flags & Self.isSkipped != 0 ? nil : addedTexts[id]?[...]
     }
 
     /// The bytes that `id` stands for in the middle of a text; empty where there is no such token. Not necessarily UTF-8.

@@ -22,8 +22,8 @@ struct TokenizerFile {
             var scanner = JSONScanner(bytes)
             var model: BytePairEncoder?
             var parts: [String: JSON] = [:]
-            for (key, range) in try scanner.members() {
-                if key == "model" { model = try BytePairEncoder(JSONScanner(bytes, at: range.lowerBound)) } else { parts[key] = try scanner.json(in: range, key) }
+            try scanner.forEachMember { key, scanner throws(TextError) in
+                if key == "model" { model = try BytePairEncoder(&scanner) } else { parts[key] = try scanner.json(in: try scanner.skipValue(), key) }
             }
             scanner.skipSpace()
             guard scanner.at == bytes.count else { throw scanner.error("text after the end of the document") }

@@ -13,6 +13,7 @@ enum UTF8Step: Equatable {
     /// The beginning of a scalar, cut off by the end of the bytes.
     case unfinished
 
+    @inline(__always)
     init(_ bytes: UnsafeBufferPointer<UInt8>, at start: Int) {
         let lead = bytes[start]
         if lead < 0x80 {
@@ -55,34 +56,34 @@ struct LossyUTF8 {
     private var pending: [UInt8] = []
 
     /// Takes `bytes`, and appends all text that is certain to `output`.
-    mutating func feed(_ bytes: [UInt8], into output: inout [UInt8]) {
-        var bytes = bytes
-        if !pending.isEmpty {
-            bytes = pending + bytes
-            pending = []
+    mutating func feed(_ bytes: UnsafeBufferPointer<UInt8>, into output: inout [UInt8]) {
+        guard pending.isEmpty else {
+            let joined = pending + bytes
+            pending.removeAll(keepingCapacity: true)
+            joined.withUnsafeBufferPointer { feed($0, into: &output) }
+            return
         }
-        bytes.withUnsafeBufferPointer { bytes in
-            var at = 0
-            while at < bytes.count {
-                switch UTF8Step(bytes, at: at) {
-                case .scalar(let length):
-                    for index in at..<at + length { output.append(bytes[index]) }
-                    at += length
-                case .invalid(let length):
-                    output.append(contentsOf: Self.replacement)
-                    at += length
-                case .unfinished:
-                    pending = Array(bytes[at...])
-                    return
-                }
+        var copied = 0
+        var at = 0
+        loop: while at < bytes.count {
+            switch UTF8Step(bytes, at: at) {
+            case .scalar(let length): at += length
+            case .invalid(let length):
+                output.append(contentsOf: UnsafeBufferPointer(rebasing: bytes[copied..<at]))
+                output.append(contentsOf: Self.replacement)
+                at += length
+                copied = at
+            case .unfinished: break loop
             }
         }
+        output.append(contentsOf: UnsafeBufferPointer(rebasing: bytes[copied..<at]))
+        pending.append(contentsOf: bytes[at...])
     }
 
     /// Ends the stream: what is unfinished becomes one U+FFFD.
     mutating func finish(into output: inout [UInt8]) {
         guard !pending.isEmpty else { return }
-        pending = []
+        pending.removeAll()
         output.append(contentsOf: Self.replacement)
     }
 }

@@ -1,18 +1,20 @@
-// The tokens of a model: bytes to id and back, in three flat arrays.
+// The tokens of a model: bytes to id and back, in flat arrays.
 //
 // Tokens are byte strings, compared byte by byte (never as Swift strings, whose equality is canonical equivalence).
 // Filled once while loading, then immutable and shared. An open-addressing table with linear probing maps bytes to ids;
 // its hash has a seed per process, so that nobody can prepare a file of colliding tokens.
 
 import BerthCore
+import Glibc
 
 /// A set of tokens with ids in 0 ..< `idBound`, not necessarily dense.
 struct Vocabulary: Sendable {
     /// The bytes of all tokens, one after the other.
     private var arena: [UInt8] = []
-    /// By id: where the token starts in `arena`, and its length, -1 where no token has this id.
-    private var starts: [UInt32] = []
-    private var lengths: [Int32] = []
+    /// By id: where the token starts in `arena` (upper half), and its length.
+    private var places: [UInt64] = []
+    /// The place of an id without a token.
+    private static let nowhere = UInt64.max
     /// Upper half: a part of the hash; lower half: id + 1. Zero is an empty slot. The count is a power of two.
     private var slots: [UInt64]
     private(set) var count = 0
@@ -20,13 +22,12 @@ struct Vocabulary: Sendable {
     /// Makes room for about `capacity` tokens.
     init(capacity: Int) {
         slots = Array(repeating: 0, count: max(16, capacity * 2).nextPowerOfTwo)
-        starts.reserveCapacity(capacity)
-        lengths.reserveCapacity(capacity)
+        places.reserveCapacity(capacity)
         arena.reserveCapacity(capacity * 8)
     }
 
     /// One more than the greatest id.
-    var idBound: Int { lengths.count }
+    var idBound: Int { places.count }
 
     /// The id of the token with these bytes. O(1) on average.
     @inline(__always)
@@ -53,23 +54,19 @@ struct Vocabulary: Sendable {
 
     @inline(__always)
     private func equals(_ id: Int, _ token: UnsafeBufferPointer<UInt8>) -> Bool {
-        let length = Int(lengths[id])
-        guard length == token.count else { return false }
-        let start = Int(starts[id])
-        return arena.withUnsafeBufferPointer { arena in
-            for index in 0..<length where arena[start + index] != token[index] { return false }
-            return true
-        }
+        let place = places.withUnsafeBufferPointer { $0[id] }
+        guard place & 0xFFFF_FFFF == UInt64(token.count), let other = token.baseAddress else { return place & 0xFFFF_FFFF == UInt64(token.count) }
+        return arena.withUnsafeBufferPointer { memcmp($0.baseAddress! + Int(place >> 32), other, token.count) == 0 }
     }
 
     /// The bytes of token `id`; nil where there is none.
     func token(_ id: Int32) -> ArraySlice<UInt8>? {
-        guard id >= 0, id < lengths.count, lengths[Int(id)] >= 0 else { return nil }
-        let start = Int(starts[Int(id)])
-        return arena[start..<start + Int(lengths[Int(id)])]
+        guard contains(id: id) else { return nil }
+        let start = Int(places[Int(id)] >> 32)
+        return arena[start..<start + Int(places[Int(id)] & 0xFFFF_FFFF)]
     }
 
-    func contains(id: Int32) -> Bool { id >= 0 && id < lengths.count && lengths[Int(id)] >= 0 }
+    func contains(id: Int32) -> Bool { id >= 0 && id < places.count && places[Int(id)] != Self.nowhere }
 
     enum Insertion { case inserted, tokenExists(Int32), idExists }
 
@@ -79,13 +76,8 @@ struct Vocabulary: Sendable {
         if let other = self.id(of: token) { return .tokenExists(other) }
         if contains(id: Int32(id)) { return .idExists }
         if (count + 1) * 2 > slots.count { grow() }
-        if id >= lengths.count {
-            let missing = id + 1 - lengths.count
-            starts.append(contentsOf: repeatElement(0, count: missing))
-            lengths.append(contentsOf: repeatElement(-1, count: missing))
-        }
-        starts[id] = UInt32(arena.count)
-        lengths[id] = Int32(token.count)
+        if id >= places.count { places.append(contentsOf: repeatElement(Self.nowhere, count: id + 1 - places.count)) }
+        places[id] = UInt64(arena.count) << 32 | UInt64(token.count)
         arena.append(contentsOf: token)
         count += 1
         place(id, ByteHash.hash(token))
@@ -101,10 +93,11 @@ struct Vocabulary: Sendable {
 
     private mutating func grow() {
         slots = Array(repeating: 0, count: slots.count * 2)
-        for id in lengths.indices where lengths[id] >= 0 {
-            let start = Int(starts[id])
-            let hash = arena.withUnsafeBufferPointer { ByteHash.hash(UnsafeBufferPointer(rebasing: $0[start..<start + Int(lengths[id])])) }
-            place(id, hash)
+        for id in places.indices where places[id] != Self.nowhere {
+            place(id, arena.withUnsafeBufferPointer { arena in
+                let start = Int(places[id] >> 32)
+                return ByteHash.hash(UnsafeBufferPointer(rebasing: arena[start..<start + Int(places[id] & 0xFFFF_FFFF)]))
+            })
         }
     }
 }

@@ -147,6 +147,7 @@ struct OnigurumaPattern {
     private mutating func quantifier(_ sign: String) {
         emit(sign)
         if skip("?") { emit("?") } else if skip("+") { emit("+") }
+        groupIfRepeated()
     }
 
     /// `{n}`, `{n,}`, `{,m}` or `{n,m}`; any other brace is itself.
@@ -166,12 +167,15 @@ struct OnigurumaPattern {
         at += 1
         emit("{\(low.isEmpty ? "0" : low)\(high.map { "," + $0 } ?? "")}")
         // `{n}?` is "n times or not at all" and `{n,m}+` repeats the whole: both mean a group around what stands so far.
-        if high != nil, skip("?") {
-            emit("?")
-        } else if peek == "+" || peek == "?" || peek == "*" {
-            output.insert(contentsOf: "(?:".utf8, at: atomStart)
-            emit(")")
-        }
+        if high != nil, skip("?") { emit("?") }
+        groupIfRepeated()
+    }
+
+    /// Oniguruma lets a repetition be repeated; PCRE2 wants a group for that.
+    private mutating func groupIfRepeated() {
+        guard peek == "+" || peek == "?" || peek == "*" || peek == "{" else { return }
+        output.insert(contentsOf: "(?:".utf8, at: atomStart)
+        emit(")")
     }
 
     // MARK: escapes
@@ -181,6 +185,8 @@ struct OnigurumaPattern {
         switch scalar {
         case "b": emitAtom(Self.boundary(isNegated: false))
         case "B": emitAtom(Self.boundary(isNegated: true))
+        case "w": emitAtom("[\(UnicodeClass.wordOutsideBrackets.body)]")
+        case "W": emitAtom("[^\(UnicodeClass.wordOutsideBrackets.body)]")
         case "A", "z", "Z", "G", "K", "R", "1"..."9": emitAtom("\\\(scalar)")
         case "k", "g":
             guard skip("<") else { throw unsupported("'\\\(scalar)' without '<'") }
@@ -196,7 +202,7 @@ struct OnigurumaPattern {
     }
 
     private static func boundary(isNegated: Bool) -> String {
-        let word = UnicodeClass.word.body
+        let word = UnicodeClass.wordOutsideBrackets.body
         return isNegated ? "(?:(?<=[\(word)])(?=[\(word)])|(?<![\(word)])(?![\(word)]))" : "(?:(?<=[\(word)])(?![\(word)])|(?<![\(word)])(?=[\(word)]))"
     }
 
@@ -226,7 +232,10 @@ struct OnigurumaPattern {
         case "b": return .scalar("\u{08}")
         case "x":
             if skip("{") { return try code(try read(upTo: "}"), radix: 16) }
-            return try code(digits(upTo: 2, radix: 16), radix: 16)
+            // Two digits are a byte, and a byte above 7F is no character in UTF-8.
+            let byte = digits(upTo: 2, radix: 16)
+            guard byte.utf8.count < 2 || byte.utf8.first! < UInt8(ascii: "8") else { throw unsupported("the byte '\\x\(byte)'") }
+            return try code(byte, radix: 16)
         case "u": return try code(digits(upTo: 4, radix: 16), radix: 16)
         case "0": return try code("0" + digits(upTo: 2, radix: 8), radix: 8)
         default: return .scalar(scalar)

@@ -106,7 +106,8 @@ private final class CompiledRegex: @unchecked Sendable {
                     pcre2_jit_stack_assign_8(context, nil, UnsafeMutableRawPointer(stack))
                     status = pcre2_match_8(code, base, text.count, from, UInt32(PCRE2_NO_UTF_CHECK), data, context)
                 }
-                guard status > 0 else { return }
+                // Zero means a match whose groups did not fit: only the whole is wanted.
+                guard status >= 0 else { return }
                 let (start, end) = (offsets[0], offsets[1])
                 // \K in a lookahead can put the start behind the end; such a match is none.
                 guard start <= end else { return }

@@ -18,6 +18,9 @@ struct UnicodeClass {
     static let word = UnicodeClass(
         categories: ["L", "M", "Nd", "Nl", "Pc"], also: #"\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189}"#)
 
+    /// What Oniguruma's `\w` and `\b` take for words outside of brackets: there its table of Latin-1 counts ², ³, ¹, ¼, ½ and ¾ in.
+    static let wordOutsideBrackets = UnicodeClass(body: word.body + #"\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}"#)
+
     private init(body: String) { self.body = body }
 
     /// The union of general categories ("L" means all that begin with L).
@@ -41,7 +44,7 @@ struct UnicodeClass {
         case "xdigit": self = .hexadecimal
         case "upper", "uppercase": self.init(categories: ["Lu"], also: #"\p{Uppercase}"#)
         case "lower", "lowercase": self.init(categories: ["Ll"], also: #"\p{Lowercase}"#)
-        case "punct": self.init(categories: ["P"], also: "$+<=>^`|~")
+        case "punct": self.init(categories: ["P", "S"])
         case "cntrl": self.init(categories: ["Cc"])
         case "blank": self.init(categories: ["Zs"], also: #"\t"#)
         case "any": self.init(body: #"\x{0}-\x{10ffff}"#)
@@ -51,7 +54,7 @@ struct UnicodeClass {
             guard !name.isEmpty, name.utf8.allSatisfy({ $0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "z") || $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }) else {
                 throw TextError(.unsupported, "\(path): the property '\(property)' in a regular expression")
             }
-            self.init(body: Self.properties.contains(name) ? "\\p{\(name)}" : "\\p{sc:\(name)}" + UnicodeTables.additionRanges(ofCategory: "sc:" + name))
+            self.init(body: Self.properties.contains(name) ? "\\p{\(name)}" : "\\p{sc:\(name)}" + UnicodeTables.additionRanges(ofCategory: name))
         }
     }
 

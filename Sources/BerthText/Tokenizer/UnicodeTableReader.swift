@@ -35,7 +35,7 @@ extension UnicodeTables {
 
     private static let additionEntries = entries(additions)
 
-    /// Newer characters of a general category ("L" means all that begin with L) or of "sc:script", as text for a PCRE2 class.
+    /// Newer characters of a general category ("L" means all that begin with L) or a script ("han"), as text for a PCRE2 class.
     static func additionRanges(ofCategory category: String) -> String {
         var text = ""
         for entry in additionEntries where entry.key == category || (category.utf8.count == 1 && entry.key.hasPrefix(category)) {

@@ -27,61 +27,78 @@ typedef struct {
     size_t panelBytes;
     size_t groupCount;
     float *sums;
-    /// Bytes ahead to prefetch.
-    size_t ahead;
+    /// From the block of a panel to what should be in the cache next.
+    ptrdiff_t ahead;
 } IntProduct;
 
-/// dot[p] += w[p] · four activations, for one or four panels. In assembly because it must stay where it stands: the compiler's scheduler
-/// moves loads up through the unrolled steps until accumulators spill, which costs a factor of two.
-LANES void dot_step(__m512i *dot, const __m512i *w, const int8_t *x, const int count) {
-    const int32_t *four = (const int32_t *)x;
-    __m512i value;
-    if (count == 4)
-        __asm__ volatile("vpbroadcastd %[x], %[v]\n\t"
-                         "vpdpbusd %[v], %[w0], %[d0]\n\t"
-                         "vpdpbusd %[v], %[w1], %[d1]\n\t"
-                         "vpdpbusd %[v], %[w2], %[d2]\n\t"
-                         "vpdpbusd %[v], %[w3], %[d3]"
-                         : [d0] "+v"(dot[0]), [d1] "+v"(dot[1]), [d2] "+v"(dot[2]), [d3] "+v"(dot[3]), [v] "=&v"(value)
-                         : [w0] "v"(w[0]), [w1] "v"(w[1]), [w2] "v"(w[2]), [w3] "v"(w[3]), [x] "m"(*four));
-    else
-        for (int p = 0; p < count; p++) dot[p] = _mm512_dpbusd_epi32(dot[p], w[p], _mm512_set1_epi32(*four));
-}
+// One row's part of a step, dot[p] += w[p] · four activations, for four panels. In assembly because it must stay as it stands: the
+// compiler's scheduler moves loads up until accumulators spill, and its induction variables add an addition per row; either costs a
+// quarter of the speed, since the loop has no instruction to spare. ADDRESS is the row's in terms of x, x + 3 rows and the stride.
+#define DOT_ROW(D, W, ADDRESS)                                                                                        \
+    do {                                                                                                              \
+        __m512i value;                                                                                                \
+        if (count == 4)                                                                                               \
+            __asm__ volatile("vpbroadcastd " ADDRESS ", %[v]\n\t"                                                     \
+                             "vpdpbusd %[v], %[w0], %[d0]\n\t"                                                        \
+                             "vpdpbusd %[v], %[w1], %[d1]\n\t"                                                        \
+                             "vpdpbusd %[v], %[w2], %[d2]\n\t"                                                        \
+                             "vpdpbusd %[v], %[w3], %[d3]"                                                            \
+                             : [d0] "+v"(D[0]), [d1] "+v"(D[1]), [d2] "+v"(D[2]), [d3] "+v"(D[3]), [v] "=&v"(value)   \
+                             : [w0] "v"(W[0]), [w1] "v"(W[1]), [w2] "v"(W[2]), [w3] "v"(W[3]), [x] "r"(x0),           \
+                               [x3] "r"(x3), [s] "r"(xStride)                                                         \
+                             : "memory");                                                                             \
+        else                                                                                                          \
+            __asm__ volatile("vpbroadcastd " ADDRESS ", %[v]\n\t"                                                     \
+                             "vpdpbusd %[v], %[w0], %[d0]"                                                            \
+                             : [d0] "+v"(D[0]), [v] "=&v"(value)                                                      \
+                             : [w0] "v"(W[0]), [x] "r"(x0), [x3] "r"(x3), [s] "r"(xStride)                            \
+                             : "memory");                                                                             \
+    } while (0)
+#define DOT_ROWS(W, OFFSET)                                      \
+    do {                                                         \
+        if (rows > 0) DOT_ROW(dot[0], W, OFFSET "(%[x])");       \
+        if (rows > 1) DOT_ROW(dot[1], W, OFFSET "(%[x],%[s])");  \
+        if (rows > 2) DOT_ROW(dot[2], W, OFFSET "(%[x],%[s],2)");  \
+        if (rows > 3) DOT_ROW(dot[3], W, OFFSET "(%[x3])");      \
+        if (rows > 4) DOT_ROW(dot[4], W, OFFSET "(%[x3],%[s])"); \
+        if (rows > 5) DOT_ROW(dot[5], W, OFFSET "(%[x3],%[s],2)"); \
+    } while (0)
 
-/// One tile of rows × panels over the groups of one block of inputs.
+/// One tile of rows × panels over the groups of one block of inputs. Meanwhile it prefetches, `ahead` bytes on, as many lines per step as
+/// `prefetch` says, of panels from `prefetchPanel`.
 LANES void int_tile(const IntProduct *c, const int8_t *x, const ActivationGroup *groups, float *sums, const int bits, const int rows,
-                    const int count, const int prefetch) {
+                    const int count, const int prefetch, size_t prefetchPanel) {
     const size_t blockBytes = bits == 8 ? Int8BlockBytes : Int4BlockBytes, groupBytes = bits == 8 ? Int8GroupBytes : Int4GroupBytes;
-    const size_t xStride = c->xStride, panelBytes = c->panelBytes, ahead = c->ahead, groupStride = c->groupStride;
+    const size_t xStride = c->xStride, panelBytes = c->panelBytes, groupStride = c->groupStride;
     const __m512i nibble = _mm512_set1_epi8(15);
     const uint8_t *codes = c->blocks, *weights = codes + CodeBytes;
+    const ptrdiff_t ahead = c->ahead + (ptrdiff_t)(prefetchPanel * panelBytes);
     for (size_t left = c->groupCount, inBlock = 0; left > 0; left--) {
         // Two bases for six rows: every address is base + index · {0, 1, 2}.
-        const int8_t *x3 = x + 3 * xStride;
+        const int8_t *x0 = x, *x3 = x + 3 * xStride;
         const uint8_t *weights3 = weights + 3 * panelBytes;
         __m512i dot[RowsPerTile][PanelsPerPass];
         for (int r = 0; r < rows; r++) {
-            __m512i start = _mm512_set1_epi32(groups[r * groupStride].start);
-            for (int p = 0; p < count; p++) dot[r][p] = start;
+            // Each from memory: a copy of a register would take one of the two ports that the products need.
+            for (int p = 0; p < count; p++) __asm__ volatile("vpbroadcastd %1, %0" : "=v"(dot[r][p]) : "m"(groups[r * groupStride].start));
         }
         // One line of 64 bytes per turn. Not unrolled: the unrolled loop outgrows the processor's cache of decoded instructions.
 #pragma clang loop unroll(disable)
         for (size_t line = 0; line < groupBytes; line += 64) {
             __m512i w[PanelsPerPass], high[PanelsPerPass];
             for (int p = 0; p < count; p++) {
-                const uint8_t *address = (p < 3 ? weights + p * panelBytes : weights3) + line;
-                w[p] = _mm512_loadu_si512(address);
-                if (prefetch) _mm_prefetch((const char *)address + ahead, _MM_HINT_T0);
+                w[p] = _mm512_loadu_si512((p < 3 ? weights + p * panelBytes : weights3) + line);
             }
+            for (int p = 0; p < prefetch; p++) _mm_prefetch((const char *)weights + line + ahead + p * panelBytes, _MM_HINT_T0);
             if (bits == 4)
                 for (int p = 0; p < count; p++) {
                     high[p] = _mm512_and_si512(_mm512_srli_epi16(w[p], 4), nibble);
                     w[p] = _mm512_and_si512(w[p], nibble);
                 }
-            size_t k = bits == 8 ? line / 16 : line / 8;
-            for (int r = 0; r < rows; r++) dot_step(dot[r], w, (r < 3 ? x + r * xStride : x3 + (r - 3) * xStride) + k, count);
-            if (bits == 4)
-                for (int r = 0; r < rows; r++) dot_step(dot[r], high, (r < 3 ? x + r * xStride : x3 + (r - 3) * xStride) + k + 4, count);
+            DOT_ROWS(w, "");
+            if (bits == 4) DOT_ROWS(high, "4");
+            x0 += bits == 8 ? 4 : 8;
+            x3 += bits == 8 ? 4 : 8;
         }
         __m512 code[PanelsPerPass];
         for (int p = 0; p < count; p++) {
@@ -109,26 +126,37 @@ LANES void int_tile(const IntProduct *c, const int8_t *x, const ActivationGroup 
     }
 }
 
+LANES void int_tile_of(const IntProduct *c, const int8_t *x, const ActivationGroup *groups, float *sums, const int bits, size_t rows,
+                       const int count, const int prefetch, size_t prefetchPanel) {
+    switch (rows) {
+    case 6: int_tile(c, x, groups, sums, bits, 6, count, prefetch, prefetchPanel); break;
+    case 5: int_tile(c, x, groups, sums, bits, 5, count, prefetch, prefetchPanel); break;
+    case 4: int_tile(c, x, groups, sums, bits, 4, count, prefetch, prefetchPanel); break;
+    case 3: int_tile(c, x, groups, sums, bits, 3, count, prefetch, prefetchPanel); break;
+    case 2: int_tile(c, x, groups, sums, bits, 2, count, prefetch, prefetchPanel); break;
+    case 1: int_tile(c, x, groups, sums, bits, 1, count, prefetch, prefetchPanel); break;
+    default: break;
+    }
+}
+
+/// All rows. The tiles share the work of prefetching the next block, so that reading memory spreads over the time of computing.
 LANES void int_rows(const IntProduct *c, const int bits, size_t rows, const int count) {
     const int8_t *x = c->x;
     const ActivationGroup *groups = c->groups;
     float *sums = c->sums;
-    // The first rows bring in the weights of what comes next; for the rest everything is in the cache.
-    int first = 1;
-    for (; rows >= RowsPerTile; rows -= RowsPerTile, first = 0) {
-        if (first) int_tile(c, x, groups, sums, bits, RowsPerTile, count, 1);
-        else int_tile(c, x, groups, sums, bits, RowsPerTile, count, 0);
-        x += RowsPerTile * c->xStride;
-        groups += RowsPerTile * c->groupStride;
-        sums += RowsPerTile * SumStride;
-    }
-    switch (rows) {
-    case 5: int_tile(c, x, groups, sums, bits, 5, count, 1); break;
-    case 4: int_tile(c, x, groups, sums, bits, 4, count, 1); break;
-    case 3: int_tile(c, x, groups, sums, bits, 3, count, 1); break;
-    case 2: int_tile(c, x, groups, sums, bits, 2, count, 1); break;
-    case 1: int_tile(c, x, groups, sums, bits, 1, count, 1); break;
-    default: break;
+    size_t tiles = (rows + RowsPerTile - 1) / RowsPerTile;
+    size_t lines = count == 1 ? 1 : tiles == 1 ? 4 : tiles <= 3 ? 2 : 1;  // per step
+    for (size_t tile = 0; tile < tiles; tile++) {
+        size_t n = rows < RowsPerTile ? rows : RowsPerTile;
+        size_t panel = tile * lines;
+        if (panel >= (size_t)count) int_tile_of(c, x, groups, sums, bits, n, count, 0, 0);
+        else if (lines == 1) int_tile_of(c, x, groups, sums, bits, n, count, 1, panel);
+        else if (lines == 2) int_tile_of(c, x, groups, sums, bits, n, count, 2, panel);
+        else int_tile_of(c, x, groups, sums, bits, n, count, 4, panel);
+        x += n * c->xStride;
+        groups += n * c->groupStride;
+        sums += n * SumStride;
+        rows -= n;
     }
 }
 
@@ -144,6 +172,8 @@ LANES void linear_int(const LinearCall *c, const int bits, size_t firstRow, size
         const uint8_t *weights = (const uint8_t *)c->weights + (firstPanel + p) * panelBytes;
         memset(sums, 0, rows * SumStride * 4);
         for (size_t g = 0; g < total; g += step) {
+            // The next block of these panels, or the first of the next panels.
+            size_t next = g + step < total ? (g + step) / GroupsPerBlock * blockBytes : p + PanelsPerPass < panels ? PanelsPerPass * panelBytes : 0;
             IntProduct product = {
                 .x = (const int8_t *)c->x + firstRow * c->xStrideBytes + g * KernelGroupInputs,
                 .xStride = c->xStrideBytes,
@@ -153,7 +183,7 @@ LANES void linear_int(const LinearCall *c, const int bits, size_t firstRow, size
                 .panelBytes = panelBytes,
                 .groupCount = total - g < step ? total - g : step,
                 .sums = sums,
-                .ahead = streaming ? StreamAheadBytes : step / GroupsPerBlock * blockBytes,
+                .ahead = streaming ? StreamAheadBytes : (ptrdiff_t)next - (ptrdiff_t)(g / GroupsPerBlock * blockBytes),
             };
             if (count == PanelsPerPass) {
                 int_rows(&product, bits, rows, PanelsPerPass);

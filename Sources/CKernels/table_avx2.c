@@ -1,15 +1,22 @@
-// AVX2 with FMA: the float family with one panel in flight (twelve accumulators of sixteen registers).
+// AVX2 with FMA: the float family with one panel in flight (twelve accumulators of sixteen registers), and bytes by vpmaddubsw.
+// AVX-512 without VNNI uses these bytes too.
 
 #if defined(__x86_64__)
 
 #include "scalar.h"
 #include "tables.h"
+#include <immintrin.h>
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #define PANELS_IN_FLIGHT 1
 #include "float_table_body.h"
+#include "linear_int_avx2_body.h"
 
-void kernel_fill_avx2(KernelTable *table) { fill_float_kernels(table); }
+void kernel_fill_avx2(KernelTable *table) {
+    fill_float_kernels(table);
+    table->linearInt8 = linear_int8_narrow;
+    table->linearInt4 = linear_int4_narrow;
+}
 #pragma clang attribute pop
 
 #endif

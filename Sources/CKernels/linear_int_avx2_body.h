@@ -1,0 +1,101 @@
+// Linear layers over int8 and int4 weights with AVX2.
+//
+// vpmaddubsw multiplies unsigned with signed bytes and adds pairs into 16 bits, saturating. For int8 the signs of the activations move to the
+// weights, |x| · (±w): two products of at most 127 · 127 fit. For int4 two products are at most 2 · 15 · 127, so a whole group of 32 inputs adds
+// up in 16 bits.
+
+#pragma once
+
+#include "linear_body.h"
+#include <immintrin.h>
+
+enum { RowsPerNarrowTile = 4 };
+
+LANES __m256i broadcast_four(const int8_t *x) {
+    int32_t four;
+    memcpy(&four, x, 4);
+    return _mm256_set1_epi32(four);
+}
+
+/// Sums of one group for `rows` rows and 16 outputs, offset and all, as integers.
+LANES void narrow_dots(const int8_t *x, size_t xStride, const ActivationGroup *groups, size_t groupStride, const uint8_t *weights,
+                       const int bits, const int rows, __m256i dot[RowsPerNarrowTile][2]) {
+    const __m256i ones = _mm256_set1_epi16(1), nibble = _mm256_set1_epi8(15), flip = _mm256_set1_epi8((char)0x80);
+    if (bits == 8) {
+        for (int r = 0; r < rows; r++) dot[r][0] = dot[r][1] = _mm256_setzero_si256();
+        for (int step = 0; step < 8; step++) {
+            const __m256i *line = (const __m256i *)(weights + step * 64);
+            __m256i low = _mm256_xor_si256(_mm256_loadu_si256(line), flip), high = _mm256_xor_si256(_mm256_loadu_si256(line + 1), flip);
+            for (int r = 0; r < rows; r++) {
+                __m256i v = broadcast_four(x + r * xStride + step * 4), magnitude = _mm256_abs_epi8(v);
+                __m256i l = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(low, v));
+                __m256i h = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(high, v));
+                dot[r][0] = _mm256_add_epi32(dot[r][0], _mm256_madd_epi16(l, ones));
+                dot[r][1] = _mm256_add_epi32(dot[r][1], _mm256_madd_epi16(h, ones));
+            }
+        }
+        return;
+    }
+    __m256i pairs[RowsPerNarrowTile][2];
+    for (int r = 0; r < rows; r++) pairs[r][0] = pairs[r][1] = _mm256_setzero_si256();
+    for (int step = 0; step < 8; step++) {
+        const __m256i *line = (const __m256i *)(weights + step / 2 * 64);
+        __m256i low = _mm256_loadu_si256(line), high = _mm256_loadu_si256(line + 1);
+        if (step % 2) low = _mm256_srli_epi16(low, 4), high = _mm256_srli_epi16(high, 4);
+        low = _mm256_and_si256(low, nibble);
+        high = _mm256_and_si256(high, nibble);
+        for (int r = 0; r < rows; r++) {
+            __m256i v = broadcast_four(x + r * xStride + step * 4);
+            pairs[r][0] = _mm256_add_epi16(pairs[r][0], _mm256_maddubs_epi16(low, v));
+            pairs[r][1] = _mm256_add_epi16(pairs[r][1], _mm256_maddubs_epi16(high, v));
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        __m256i start = _mm256_set1_epi32(groups[r * groupStride].start - MAGIC_BITS);
+        for (int i = 0; i < 2; i++) dot[r][i] = _mm256_add_epi32(start, _mm256_madd_epi16(pairs[r][i], ones));
+    }
+}
+
+LANES void narrow_tile(const LinearCall *c, const int bits, size_t row, const uint8_t *panel, float *sums, const int rows) {
+    const size_t blockBytes = bits == 8 ? Int8BlockBytes : Int4BlockBytes, groupBytes = bits == 8 ? Int8GroupBytes : Int4GroupBytes;
+    const int8_t *x = (const int8_t *)c->x + row * c->xStrideBytes;
+    const ActivationGroup *groups = c->groups + row * c->groupStride;
+    __m256 sum[RowsPerNarrowTile][2];
+    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = _mm256_setzero_ps();
+    for (size_t g = 0; g < group_count(c->inputs); g++) {
+        __m256i dot[RowsPerNarrowTile][2];
+        const uint8_t *weights = panel + weight_offset(g, blockBytes, groupBytes);
+        __builtin_prefetch(weights + 2048);
+        __builtin_prefetch(weights + 2048 + 128);
+        narrow_dots(x + g * KernelGroupInputs, c->xStrideBytes, groups + g, c->groupStride, weights, bits, rows, dot);
+        for (int i = 0; i < 2; i++) {
+            __m128i bytes = _mm_loadl_epi64((const __m128i *)(panel + code_offset(g, blockBytes) + i * 8));
+            __m256 code = _mm256_cvtepi32_ps(bits == 8 ? _mm256_cvtepu8_epi32(bytes) : _mm256_cvtepi8_epi32(bytes));
+            for (int r = 0; r < rows; r++) {
+                __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(dot[r][i]), _mm256_set1_ps(groups[r * c->groupStride + g].scale));
+                sum[r][i] = _mm256_fmadd_ps(value, code, sum[r][i]);
+            }
+        }
+    }
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < 2; i++) _mm256_storeu_ps(sums + r * SumStride + i * 8, sum[r][i]);
+}
+
+LANES void linear_int_narrow(const LinearCall *c, const int bits, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, float *sums) {
+    size_t panelBytes = packed_panel_bytes(bits == 8 ? WeightInt8 : WeightInt4, c->inputs);
+    for (size_t p = firstPanel; p < firstPanel + panels; p++) {
+        const uint8_t *panel = (const uint8_t *)c->weights + p * panelBytes;
+        size_t r = 0;
+        for (; r + 4 <= rows; r += 4) narrow_tile(c, bits, firstRow + r, panel, sums + r * SumStride, 4);
+        for (; r + 2 <= rows; r += 2) narrow_tile(c, bits, firstRow + r, panel, sums + r * SumStride, 2);
+        for (; r < rows; r++) narrow_tile(c, bits, firstRow + r, panel, sums + r * SumStride, 1);
+        finish_panel(c, sums, firstRow, rows, p, (const float *)panel);
+    }
+}
+
+static void linear_int8_narrow(const LinearCall *c, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, void *scratch) {
+    linear_int_narrow(c, 8, firstRow, rows, firstPanel, panels, scratch);
+}
+static void linear_int4_narrow(const LinearCall *c, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, void *scratch) {
+    linear_int_narrow(c, 4, firstRow, rows, firstPanel, panels, scratch);
+}

@@ -4,9 +4,15 @@ import CKernels
 
 /// The element type of cached keys and values.
 public enum KVElement: Sendable, Hashable {
-    case f32, bf16
+    case f32, f16, bf16
 
-    var element: TensorElement { self == .f32 ? ElementF32 : ElementBF16 }
+    var element: TensorElement {
+        switch self {
+        case .f32: ElementF32
+        case .f16: ElementF16
+        case .bf16: ElementBF16
+        }
+    }
 }
 
 /// The layout of a page of the KV cache: `blockTokens` tokens over all layers.

@@ -19,7 +19,7 @@ extension Compute {
         public var a: UnsafeRawPointer
         /// [rank][outputs], row-major: B transposed.
         public var b: UnsafeRawPointer
-        /// f32 or bf16.
+        /// Of both matrices.
         public var type: ElementType
         /// Columns of y that the segment adds to; nil for all. Lets the parts of a stacked layer (q, k, v) run in one call.
         public var columns: Range<Int>?
@@ -50,7 +50,7 @@ extension Compute {
         var tasks = 0
         for segment in segments {
             precondition(segment.rows.lowerBound >= 0 && segment.rows.upperBound <= min(x.count, y.count))
-            precondition(segment.rank > 0 && segment.rank <= Limits.adapterRank && segment.type != .f16)
+            precondition(segment.rank > 0 && segment.rank <= Limits.adapterRank)
             tasks += (segment.rows.count + Self.loraRows - 1) / Self.loraRows
         }
         if threads == 1 || tasks >= 4 * threads { loraBySegment(x, segments, y, tasks) } else { loraBySlice(x, segments, y) }

@@ -27,7 +27,7 @@ extension KVLayout {
     /// The layout for a model: the smallest power of two of tokens whose page has 64 KiB.
     init(_ c: ModelConfiguration, format: WeightFormat) {
         func layout(_ tokens: Int) -> KVLayout {
-            KVLayout(layers: c.layers.count, kvHeads: c.kvHeadCount, headDim: c.headDim, blockTokens: tokens, element: format == .f32 ? .f32 : .bf16)
+            KVLayout(layers: c.layers.count, kvHeads: c.kvHeadCount, headDim: c.headDim, blockTokens: tokens, element: format == .f32 ? .f32 : .f16)
         }
         var tokens = Self.blockTokenBounds.least
         while tokens < Self.blockTokenBounds.most, layout(tokens).pageBytes < Self.wantedPageBytes { tokens *= 2 }

@@ -6,14 +6,14 @@
 import BerthCore
 
 extension AdapterCheckpoint {
-    /// Reads every factor and writes it as `type` (f32 or bf16, rounded to nearest even) to where `destination` says:
+    /// Reads every factor and writes it as `type` (f32 or f16, rounded to nearest even) to where `destination` says:
     /// A as `[rank][inputs]`, B transposed as `[rank][outputs]`; A of an embedding as `[inputs][rank]`, so that the numbers
     /// of one token lie together. `destination` is asked once for each module (index into `modules`) and role.
     ///
     /// Throws where the file has changed since it was validated, cannot be read, holds a number that is not finite (or
-    /// becomes infinite as bf16), or carries an embedding that is not the base's. What was written by then is worthless.
+    /// becomes infinite as f16), or carries an embedding that is not the base's. What was written by then is worthless.
     public func load(as type: ElementType, destination: (_ module: Int, _ role: AdapterFactor.Role) -> UnsafeMutableRawPointer) throws(AdapterRejection) {
-        precondition(type != .f16, "adapters are computed in f32 or bf16")
+        precondition(type != .bf16, "adapters are computed in f32 or f16")
         struct Use {
             let module: Int, role: AdapterFactor.Role, factor: AdapterFactor
         }

@@ -1,6 +1,6 @@
 // Numbers between the types of files and of memory.
 //
-// Only what loading adapters needs: a strided matrix read as f32, f16 or bf16 and written densely as f32 or bf16, with
+// Only what loading adapters needs: a strided matrix read as f32, f16 or bf16 and written densely as f32 or f16, with
 // a check that every number is finite on both sides. Work is on bit patterns, so that nothing is quieted or flushed.
 
 import BerthCore
@@ -16,12 +16,21 @@ import Glibc
     return sign | (Float(magnitude) * 0x1p-24).bitPattern
 }
 
+/// An f32 rounded to f16, to nearest, ties to even. Infinities, NaNs and what rounds to infinity are not handled: callers refuse them.
+@inline(__always) func roundToF16(_ bits: UInt32) -> UInt16 {
+    let magnitude = bits & 0x7FFF_FFFF
+    let normal = (magnitude &- 0x3800_0000 &+ 0xFFF &+ (magnitude >> 13 & 1)) >> 13
+    // Adding 0.5 leaves a subnormal's value in units of 2⁻²⁴ in the low bits.
+    let subnormal = (Float(bitPattern: magnitude) + 0.5).bitPattern &- 0x3F00_0000
+    return UInt16(truncatingIfNeeded: (magnitude < 0x3880_0000 ? subnormal : normal) | bits >> 16 & 0x8000)
+}
+
 /// An f32 rounded to bf16, to nearest, ties to even. NaN is not handled: callers have checked.
 @inline(__always) func roundToBF16(_ bits: UInt32) -> UInt16 {
     UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) >> 16)
 }
 
-/// Writes the matrix densely, row by row, as f32 or bf16. `tensor` is aligned to the element. False where a number is not
+/// Writes the matrix densely, row by row, as f32 or f16. `tensor` is aligned to the element. False where a number is not
 /// finite before or after.
 func copyMatrix(_ factor: AdapterFactor, from tensor: UnsafeRawPointer, to destination: UnsafeMutableRawPointer, as type: ElementType) -> Bool {
     switch factor.type {
@@ -43,15 +52,16 @@ func copyMatrix(_ factor: AdapterFactor, from tensor: UnsafeRawPointer, to desti
     }
     return copy(factor, tensor, to: destination.assumingMemoryBound(to: UInt16.self)) { element in
         let bits = widen(element)
-        // A NaN may round to anything, so it is looked for before; an overflow shows after.
-        let rounded = roundToBF16(bits)
-        return (rounded, overflow(bits) | overflow(UInt32(rounded) << 16))
+        return (roundToF16(bits), overflowF16(bits))
     }
 }
 
 /// The top bit set where `bits` has an exponent of all ones: adding one to the exponent carries out of it. Without a branch, so
 /// that loops over it become vector code.
 @inline(__always) private func overflow(_ bits: UInt32) -> UInt32 { (bits & 0x7FFF_FFFF) &+ 0x0080_0000 }
+
+/// The top bit set where `bits` becomes infinite as f16, or is not finite before.
+@inline(__always) private func overflowF16(_ bits: UInt32) -> UInt32 { (bits & 0x7FFF_FFFF) &+ (0x8000_0000 &- 0x477F_F000) }
 
 /// Columns in blocks, so that a transposed walk stays within the nearest cache.
 @inline(__always) private func copy<Source, Target>(

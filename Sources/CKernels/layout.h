@@ -17,7 +17,7 @@
 // a 64-byte line are four inputs of 16 outputs, the high nibbles the next four.
 //
 // A page holds, per layer and key-value head, keys then values of `blockTokens` tokens. Both are panels of the same two float
-// formats, so attention runs on the linear layers' inner loop: keys are one panel per 16 tokens (outputs = tokens, inputs
+// formats, or of f16 in the order of f32, so attention runs on the linear layers' inner loop: keys are one panel per 16 tokens (outputs = tokens, inputs
 // = head dimension), values one panel per 16 dimensions (outputs = dimensions, inputs = tokens).
 
 #pragma once
@@ -57,9 +57,9 @@ ALWAYS_INLINE size_t weight_offset(size_t group, size_t blockBytes, size_t group
 /// Offset of (token, dimension) in the keys, and in the values, of a head; in elements.
 ALWAYS_INLINE size_t key_index(TensorElement element, size_t headDim, size_t token, size_t d) {
     size_t tile = token / 16 * 16 * headDim;
-    return element == ElementF32 ? tile + d * 16 + token % 16 : tile + d / 2 * 32 + token % 16 * 2 + d % 2;
+    return element == ElementBF16 ? tile + d / 2 * 32 + token % 16 * 2 + d % 2 : tile + d * 16 + token % 16;
 }
 ALWAYS_INLINE size_t value_index(TensorElement element, size_t blockTokens, size_t token, size_t d) {
     size_t panel = d / 16 * 16 * blockTokens;
-    return element == ElementF32 ? panel + token * 16 + d % 16 : panel + token / 2 * 32 + d % 16 * 2 + token % 2;
+    return element == ElementBF16 ? panel + token / 2 * 32 + d % 16 * 2 + token % 2 : panel + token * 16 + d % 16;
 }

@@ -48,6 +48,7 @@ LANES void shrink_rows(const float *x, size_t xStride, size_t rows, size_t input
 static void lora_shrink(const float *x, size_t xStride, size_t rows, size_t inputs, const void *a, TensorElement element,
                         size_t firstRank, size_t ranks, float scale, float *t, size_t tStride) {
     if (element == ElementF32) shrink_rows(x, xStride, rows, inputs, a, ElementF32, firstRank, ranks, scale, t, tStride);
+    else if (element == ElementF16) shrink_rows(x, xStride, rows, inputs, a, ElementF16, firstRank, ranks, scale, t, tStride);
     else shrink_rows(x, xStride, rows, inputs, a, ElementBF16, firstRank, ranks, scale, t, tStride);
 }
 
@@ -89,5 +90,6 @@ LANES void expand_rows(const float *t, size_t tStride, size_t rows, size_t rank,
 static void lora_expand(const float *t, size_t tStride, size_t rows, size_t rank, const void *b, TensorElement element, size_t outputs,
                         size_t firstColumn, size_t columns, float *y, size_t yStride) {
     if (element == ElementF32) expand_rows(t, tStride, rows, rank, b, ElementF32, outputs, firstColumn, columns, y, yStride);
+    else if (element == ElementF16) expand_rows(t, tStride, rows, rank, b, ElementF16, outputs, firstColumn, columns, y, yStride);
     else expand_rows(t, tStride, rows, rank, b, ElementBF16, outputs, firstColumn, columns, y, yStride);
 }

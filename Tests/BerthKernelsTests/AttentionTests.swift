@@ -46,6 +46,7 @@ import Testing
         /// Softmax in Double over the values as the cache holds them.
         func reference(row: Int, window: Int?) -> [Float] {
             func cached(_ x: Float) -> Double {
+                if layout.element == .f16 { return Double(Float16(x)) }
                 guard layout.element == .bf16 else { return Double(x) }
                 let bits = x.bitPattern
                 return Double(Float(bitPattern: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) & 0xFFFF_0000))
@@ -70,6 +71,8 @@ import Testing
         (KVLayout(layers: 2, kvHeads: 2, headDim: 16, blockTokens: 16, element: .f32), 4),
         (KVLayout(layers: 2, kvHeads: 1, headDim: 20, blockTokens: 32, element: .bf16), 3),
         (KVLayout(layers: 2, kvHeads: 2, headDim: 64, blockTokens: 64, element: .bf16), 8),
+        (KVLayout(layers: 2, kvHeads: 1, headDim: 36, blockTokens: 32, element: .f16), 5),
+        (KVLayout(layers: 2, kvHeads: 2, headDim: 64, blockTokens: 16, element: .f16), 4),
         (KVLayout(layers: 2, kvHeads: 3, headDim: 4, blockTokens: 512, element: .f32), 3),
     ]
 

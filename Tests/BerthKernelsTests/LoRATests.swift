@@ -16,10 +16,12 @@ import Testing
             b = AlignedBuffer(bytes: rank * outputs * 4)
             for (buffer, count) in [(a, rank * inputs), (b, rank * outputs)] {
                 for i in 0..<count {
-                    // Values that bf16 holds exactly, so that one reference serves both types.
+                    // Values that bf16 holds exactly, so that one reference serves the types; f16 rounds the small ones a little.
                     let bits = values.float().bitPattern & 0xFFFF_0000
                     if type == .f32 {
                         buffer.floats[i] = Float(bitPattern: bits)
+                    } else if type == .f16 {
+                        buffer.base.storeBytes(of: Float16(Float(bitPattern: bits)).bitPattern, toByteOffset: i * 2, as: UInt16.self)
                     } else {
                         buffer.base.storeBytes(of: UInt16(bits >> 16), toByteOffset: i * 2, as: UInt16.self)
                     }
@@ -28,7 +30,8 @@ import Testing
         }
 
         private func value(_ buffer: AlignedBuffer, _ i: Int) -> Double {
-            type == .f32 ? Double(buffer.floats[i]) : Double(Float(bitPattern: UInt32(buffer.base.load(fromByteOffset: i * 2, as: UInt16.self)) << 16))
+            if type == .f16 { return Double(Float16(bitPattern: buffer.base.load(fromByteOffset: i * 2, as: UInt16.self))) }
+            return type == .f32 ? Double(buffer.floats[i]) : Double(Float(bitPattern: UInt32(buffer.base.load(fromByteOffset: i * 2, as: UInt16.self)) << 16))
         }
 
         func reference(_ x: [Float], scale: Double) -> [Double] {
@@ -43,7 +46,7 @@ import Testing
 
     @Test func segmentsAddTheirAdapters() throws {
         let inputs = 45, outputs = 75
-        let adapters = [(1, ElementType.bf16), (3, .f32), (8, .bf16), (17, .bf16)].enumerated().map {
+        let adapters = [(1, ElementType.bf16), (3, .f32), (8, .f16), (17, .bf16)].enumerated().map {
             Adapter(rank: $1.0, inputs: inputs, outputs: outputs, type: $1.1, seed: UInt64($0 + 1))
         }
         let ranges = [0..<1, 1..<4, 6..<11, 11..<13]
@@ -66,7 +69,7 @@ import Testing
     /// One row alone, in a long segment, among many segments, on one thread or two: the same bits.
     @Test func rowsAreTheSameInEveryBatch() throws {
         let inputs = 130, outputs = 1100, x = Block(70, inputs, seed: 9)
-        for type in [ElementType.f32, .bf16] {
+        for type in [ElementType.f32, .f16, .bf16] {
             let adapter = Adapter(rank: 19, inputs: inputs, outputs: outputs, type: type, seed: 5)
             for (one, two) in zip(try everyCompute(threads: 1), try everyCompute(threads: 2)) {
                 func run(_ compute: Compute, _ rows: Range<Int>, _ segments: [Range<Int>]) -> [[UInt32]] {

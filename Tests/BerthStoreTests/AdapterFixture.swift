@@ -67,7 +67,7 @@ struct LoadedAdapter {
             (0..<count).map { index in
                 type == .f32
                     ? pointer.load(fromByteOffset: index * 4, as: Float.self)
-                    : Float(bitPattern: UInt32(pointer.load(fromByteOffset: index * 2, as: UInt16.self)) << 16)
+                    : Float(Float16(bitPattern: pointer.load(fromByteOffset: index * 2, as: UInt16.self)))
             }
         }
         a = zip(blocks, sizes).map { floats($0.0, $1.a) }

@@ -36,7 +36,7 @@ import Testing
         let receipt = try adapter.verify()
         #expect(receipt.modules == count && receipt.ranks == ranks && receipt.contentDigest.utf8.count == 64 && receipt.fileBytes > 0)
         let deltas = try SafetensorsFile(path: fixture(name) + "/delta.safetensors").tensors
-        for (type, tolerance) in [(ElementType.f32, Float(1e-5)), (.bf16, 0.02)] {
+        for (type, tolerance) in [(ElementType.f32, Float(1e-5)), (.f16, 0.002)] {
             let loaded = try LoadedAdapter(adapter, as: type)
             for (index, module) in adapter.modules.enumerated() {
                 let reference = try #require(expected(module, deltas, catalog: catalog), "\(module.path)")

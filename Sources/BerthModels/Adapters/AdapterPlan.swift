@@ -7,7 +7,7 @@
 //
 //   u32 slot[modules]      0: this module is not adapted; else one more than the index of its slot
 //   AdapterSlot[adapted]
-//   per slot: A [rank][inputs], B [rank][outputs], in f32 or bf16. For the embedding A is [vocabulary][rank], so that a
+//   per slot: A [rank][inputs], B [rank][outputs], in f32 or f16. For the embedding A is [vocabulary][rank], so that a
 //             token's numbers lie together, and is followed by an identity [rank][rank] (see Layers/Embedding.swift)
 
 import BerthCore
@@ -83,7 +83,7 @@ public struct AdapterPlan: Sendable {
                 if type == .f32 {
                     memory.storeBytes(of: one, toByteOffset: (row * rank + column) * 4, as: Float.self)
                 } else {
-                    memory.storeBytes(of: UInt16(one.bitPattern >> 16), toByteOffset: (row * rank + column) * 2, as: UInt16.self)
+                    memory.storeBytes(of: Float16(one).bitPattern, toByteOffset: (row * rank + column) * 2, as: UInt16.self)
                 }
             }
         }

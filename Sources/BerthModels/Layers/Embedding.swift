@@ -23,7 +23,7 @@ struct Embedding {
             for index in 0..<rank {
                 switch call.type {
                 case .f32: output[index] = table.load(fromByteOffset: (first + index) * 4, as: Float.self)
-                default: output[index] = Float(bitPattern: UInt32(table.load(fromByteOffset: (first + index) * 2, as: UInt16.self)) << 16)
+                default: output[index] = Float(Float16(bitPattern: table.load(fromByteOffset: (first + index) * 2, as: UInt16.self)))
                 }
             }
         }

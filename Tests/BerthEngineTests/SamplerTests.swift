@@ -90,11 +90,11 @@ import Testing
     }
 
     /// Every combination of transforms, compared by how often each token is drawn.
-    @Test(arguments: 1...30 as ClosedRange<UInt64>)
+    @Test(arguments: 1...20 as ClosedRange<UInt64>)
     func drawsFollowTheDistribution(seed: UInt64) {
         var random = RandomSource(seed: seed)
         // Some larger than the head that is sorted at first.
-        let count = [3, 10, 40, 700].randomElement(using: &random)!
+        let count = [3, 10, 40, 700, 700].randomElement(using: &random)!
         let spread = Double.random(in: 0.2...3, using: &random)
         let logits = (0..<count).map { _ in Float((random.unit() * 2 - 1) * spread) }
         let parameters = Self.parameters {
@@ -109,7 +109,7 @@ import Testing
         }
         let output: [Int32] = [0, 1, 1]
         let expected = Self.distribution(logits, parameters, prompt: [2], output: output)
-        let draws = 1500
+        let draws = 500
         var counts = Array(repeating: 0, count: count)
         for draw in 0..<draws {
             var sampler = Sampler(Self.parameters { $0 = parameters; $0.seed = seed &* 1_000_003 &+ UInt64(draw) }, prompt: [2])
@@ -128,6 +128,30 @@ import Testing
         // The expected distance of n draws is below √(2·support/(π·n)); twice that is far out.
         let support = Double(expected.count { $0 > 0 })
         #expect(distance < 2 * (2 * support / (3.14 * Double(draws))).squareRoot() + 1e-9, "seed \(seed): \(parameters)")
+    }
+
+    /// Draws at evenly spaced points: every token has one interval, as long as it is probable.
+    @Test(arguments: 1...20 as ClosedRange<UInt64>)
+    func flatDistributionsGiveEachTokenItsInterval(seed: UInt64) {
+        var random = RandomSource(seed: seed)
+        let count = Int.random(in: 1...300, using: &random)
+        let spread = [0, 0.01, 1, 30].randomElement(using: &random)!
+        var logits = (0..<count).map { _ in Float((random.unit() * 2 - 1) * spread) }
+        if count > 3 { logits[count / 2] = -.infinity }
+        let parameters = Self.parameters {
+            $0.topP = [1, 0.99, 0.5, 0.01].randomElement(using: &random)!
+            $0.minP = [0, 0, 0.3].randomElement(using: &random)!
+        }
+        let expected = Self.distribution(logits, parameters)
+        let points = 4000
+        var counts = Array(repeating: 0, count: count)
+        logits.withUnsafeBufferPointer { row in
+            let flat = FlatDistribution(row.baseAddress!, count: count, maximum: row.max()!, minimum: Double(parameters.minP))
+            for point in 0..<points { counts[Int(flat.draw((Double(point) + 0.5) / Double(points), topP: Double(parameters.topP)))] += 1 }
+        }
+        for token in 0..<count {
+            #expect(abs(Double(counts[token]) - expected[token] * Double(points)) <= 1.001, "seed \(seed), token \(token)")
+        }
     }
 
     @Test func aSeedFixesTheDraws() {

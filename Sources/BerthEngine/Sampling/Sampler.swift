@@ -9,7 +9,8 @@
 //
 // Every request owns its sampler and its random numbers and draws exactly once per sampled token, so that its tokens do not
 // depend on its neighbours. Vocabularies are large (128k) and distributions are steep: the greedy path is one argmax over the
-// row, and the sampling path sorts only the head of the distribution, going further where the head does not hold enough.
+// row, and the sampling path sorts only the head of the distribution. What the head does not decide is decided by one or two
+// passes over the vocabulary, never by sorting it.
 
 import BerthCore
 import BerthKernels
@@ -18,9 +19,8 @@ import Glibc
 struct Sampler {
     /// Below this a temperature means greedy (vLLM's bound; dividing by less overflows).
     static let greedyTemperature: Float = 1e-5
-    /// How much of the distribution is sorted at first, and by what it grows.
+    /// How much of the distribution is sorted: as a rule enough for the draw, or for top-p.
     private static let headTokens = 256
-    private static let headGrowth = 16
 
     private let parameters: SamplingParameters
     private let bias: [(token: Int32, value: Float)]
@@ -66,103 +66,41 @@ struct Sampler {
         return chosen
     }
 
-    /// Kernels look past a NaN; a request must not. A maximum of integers, which compilers vectorise: microseconds for 128k values.
+    /// Kernels look past a NaN; a request must not. A loop that compilers vectorise: microseconds for 128k values.
     private static func hasNaN(_ logits: UnsafePointer<Float>, count: Int) -> Bool {
         logits.withMemoryRebound(to: Int32.self, capacity: count) { bits in
-            var largest: Int32 = 0
-            for index in 0..<count { largest = max(largest, bits[index] & 0x7FFF_FFFF) }
-            return largest > 0x7F80_0000
+            // The exponent's mask less a magnitude is negative for a NaN and for nothing else.
+            var sign: Int32 = 0
+            for index in 0..<count { sign |= 0x7F80_0000 &- (bits[index] & 0x7FFF_FFFF) }
+            return sign < 0
         }
     }
 
     /// Draws from the softmax of `row` under min-p, top-k and top-p.
     private mutating func draw(_ row: UnsafePointer<Float>, count: Int, compute: Compute) -> Int32? {
-        let keep = parameters.topK > 0 ? min(parameters.topK, count) : count
         let unit = random.unit()
-        var head = Head(row, count: count, keep: keep, size: parameters.topK > 0 && keep <= 4 * Self.headTokens ? keep : Self.headTokens, compute: compute)
-        guard let maximum = head.maximum, maximum.isFinite else { return nil }
+        let keep = parameters.topK > 0 ? min(parameters.topK, count) : count
+        var head = DistributionHead(row, count: count, size: parameters.topK > 0 ? keep : min(Self.headTokens, count), compute: compute)
+        guard head.maximum.isFinite else { return nil }
+        let minimum = Double(parameters.minP)
 
-        // The tokens that min-p and top-k leave, and the sum of their weights exp(logit − maximum).
-        var total: Double
-        if keep < count || parameters.minP > 0 {
-            let minimum = Double(parameters.minP)
-            while !head.isComplete, head.weights.last! >= minimum { head.grow(by: Self.headGrowth) }
-            head.cut(after: head.weights.firstIndex { $0 < minimum } ?? head.weights.count)
-            total = head.sum
-        } else {
-            total = head.isComplete ? head.sum : exp(Double(compute.logSumExp(row, count)) - Double(maximum))
+        // The weights of the tokens that min-p and top-k leave, relative to the likeliest token, and their sum.
+        let isWhole = head.count == keep || head.weights[head.count - 1] < minimum
+        if minimum > 0 { head.cut(after: head.weights.firstIndex { $0 < minimum } ?? head.count) }
+        if !isWhole, minimum > 0 {
+            return FlatDistribution(row, count: count, maximum: head.maximum, minimum: minimum).draw(unit, topP: Double(parameters.topP))
         }
-
+        let total = isWhole ? head.sum : exp(Double(compute.logSumExp(row, count)) - Double(head.maximum))
+        guard total.isFinite else { return nil }
         if parameters.topP < 1 {
             let wanted = Double(parameters.topP) * total
-            while head.sum < wanted, !head.isComplete { head.grow(by: Self.headGrowth) }
-            var mass = 0.0
-            var kept = 0
-            while kept < head.weights.count, kept == 0 || mass < wanted {
-                mass += head.weights[kept]
-                kept += 1
+            if !isWhole, head.sum < wanted {
+                return FlatDistribution(row, count: count, maximum: head.maximum, minimum: 0).draw(unit, topP: Double(parameters.topP))
             }
-            head.cut(after: kept)
-            total = mass
+            head.cut(toMass: wanted)
+            return head.draw(unit * head.sum)
         }
-
-        var target = unit * total
-        for (position, weight) in head.weights.enumerated() {
-            target -= weight
-            if target < 0 { return head.token(position) }
-        }
-        // Beyond the head: the rest of the vocabulary in its own order.
-        if !head.isComplete, let last = head.last {
-            for token in 0..<count where row[token] < last.value || (row[token] == last.value && token > Int(last.index)) {
-                target -= exp(Double(row[token]) - Double(maximum))
-                if target < 0 { return Int32(token) }
-            }
-        }
-        // Rounding left a sliver above the sum.
-        return head.token(0)
-    }
-}
-
-/// The likeliest tokens of a row, sorted, with their weights relative to the likeliest. Grows on demand, up to `keep` tokens.
-private struct Head {
-    private let row: UnsafePointer<Float>
-    private let count: Int
-    private var keep: Int
-    private let compute: Compute
-    private var entries: [(index: Int32, value: Float)]
-    private(set) var weights: [Double] = []
-    private(set) var sum = 0.0
-
-    init(_ row: UnsafePointer<Float>, count: Int, keep: Int, size: Int, compute: Compute) {
-        self.row = row
-        self.count = count
-        self.keep = keep
-        self.compute = compute
-        entries = compute.top(row, count, k: min(size, keep))
-        weigh()
-    }
-
-    var maximum: Float? { entries.first?.value }
-    var last: (index: Int32, value: Float)? { entries.last }
-    /// No token is missing that may be chosen.
-    var isComplete: Bool { entries.count >= keep }
-    func token(_ position: Int) -> Int32 { entries[position].index }
-
-    mutating func grow(by factor: Int) {
-        entries = compute.top(row, count, k: min(entries.count * factor, keep))
-        weigh()
-    }
-
-    /// Keeps the first `kept` tokens, at least one; the head is complete then.
-    mutating func cut(after kept: Int) {
-        keep = max(1, min(kept, entries.count))
-        entries.removeLast(entries.count - keep)
-        weigh()
-    }
-
-    private mutating func weigh() {
-        guard let maximum = entries.first?.value else { return }
-        weights = entries.map { exp(Double($0.value) - Double(maximum)) }
-        sum = weights.reduce(0, +)
+        if isWhole { return head.draw(unit * total) }
+        return head.draw(unit * total, orFromTheRestOf: row, count: count)
     }
 }

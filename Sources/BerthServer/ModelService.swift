@@ -10,15 +10,20 @@ public struct ModelDescription: Sendable {
     public var name: String
     /// Tokens of prompt and output together.
     public var contextLength: Int
+    /// What a request without `max_tokens` may grow to at most, prompt included: a share of the pool, where that is smaller than the context.
+    public var openEndedTokens: Int
     public var vocabularySize: Int
     /// What `generation_config.json` says about sampling; applies to what a request leaves open.
     public var defaults: SamplingFields
     /// Seconds since 1970.
     public var created: Int
 
-    public init(name: String, contextLength: Int, vocabularySize: Int, defaults: SamplingFields = SamplingFields(), created: Int) {
+    public init(
+        name: String, contextLength: Int, openEndedTokens: Int? = nil, vocabularySize: Int, defaults: SamplingFields = SamplingFields(), created: Int
+    ) {
         self.name = name
         self.contextLength = contextLength
+        self.openEndedTokens = min(openEndedTokens ?? contextLength, contextLength)
         self.vocabularySize = vocabularySize
         self.defaults = defaults
         self.created = created

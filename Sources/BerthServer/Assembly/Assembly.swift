@@ -69,8 +69,10 @@ private enum Assembly {
         context.progress("registering adapters")
         try adapters.registerAll()
 
+        // Three quarters of the pool: adapters need their part.
+        let openEnded = budget.pool / budget.pageBytes * budget.blockTokens / 4 * 3
         let description = ModelDescription(
-            name: configuration.baseName, contextLength: contextLength, vocabularySize: modelConfiguration.vocabularySize,
+            name: configuration.baseName, contextLength: contextLength, openEndedTokens: openEnded, vocabularySize: modelConfiguration.vocabularySize,
             defaults: SamplingFields(modelConfiguration.generationDefaults), created: Machine.wallSeconds)
         return ModelService(description: description, text: text, generation: EngineService(host), adapters: adapters)
     }

@@ -169,7 +169,7 @@ struct Preparation: Sendable {
             return wanted
         }
         guard room > 0 else { throw .contextExceeded(contextLength: description.contextLength, promptTokens: prompt, maxTokens: min(standard, 1)) }
-        return min(standard, room)
+        return max(1, min(standard, description.openEndedTokens - prompt))
     }
 
     private func prepared(

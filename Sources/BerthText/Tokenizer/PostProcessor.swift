@@ -17,6 +17,11 @@ struct PostProcessor: Sendable {
 
     init() {}
 
+    /// A token before and a token after the text, where there are any.
+    init(begin: Int32?, end: Int32?) {
+        template = [.special(begin.map { [$0] } ?? []), .text, .special(end.map { [$0] } ?? [])]
+    }
+
     init(_ reader: ComponentReader) throws(TextError) { try append(reader) }
 
     private mutating func append(_ reader: ComponentReader, depth: Int = 1) throws(TextError) {
@@ -73,6 +78,8 @@ struct PostProcessor: Sendable {
         }
         return Int32(id)
     }
+
+    var hasTemplate: Bool { template != nil }
 
     /// The greatest id that it can add, or -1.
     var greatestID: Int32 {

@@ -47,19 +47,20 @@ public final class Tokenizer: Sendable {
         normalizer = file.normalizer
         preTokenizer = file.preTokenizer
         decoder = file.decoder
-        postProcessor = file.postProcessor
         self.configuration = configuration
-        warnings = file.warnings
+        var list = file.addedTokens
+        try configuration.complete(&list)
+        warnings = list.warnings
 
         var tokens: [Int32: AddedToken] = [:]
         var texts: [Int32: [UInt8]] = [:]
         var ids: [[UInt8]: Int32] = [:]
-        for token in file.addedTokens {
+        for token in list.tokens {
             tokens[token.id] = token
             texts[token.id] = token.isNormalized ? file.normalizer.normalized(token.content) : token.content
             ids[token.content] = token.id
         }
-        let special = Set(file.addedTokens.filter(\.isSpecial).map(\.content))
+        let special = Set(list.tokens.filter(\.isSpecial).map(\.content))
         addedTokens = tokens
         addedTexts = texts
         addedIDs = ids
@@ -67,6 +68,11 @@ public final class Tokenizer: Sendable {
         let normalized = tokens.values.filter(\.isNormalized).sorted { $0.id < $1.id }
         matcher = try AddedTokenMatcher(plain, patterns: plain.map(\.content), path: "added_tokens")
         normalizedMatcher = try AddedTokenMatcher(normalized, patterns: normalized.map { texts[$0.id]! }, path: "added_tokens")
+        let model = model
+        postProcessor = configuration.postProcessor(unless: file.postProcessor) { name in
+            let bytes = Array(name.utf8)
+            return ids[bytes] ?? model.vocabulary.id(of: bytes)
+        }
         vocabularySize = max(model.vocabulary.idBound, Int((tokens.keys.max() ?? -1) + 1), Int(postProcessor.greatestID) + 1)
         var flags = [UInt8](repeating: 0, count: vocabularySize)
         for (id, text) in texts {

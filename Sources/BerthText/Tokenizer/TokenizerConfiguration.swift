@@ -9,6 +9,13 @@ public struct TokenizerConfiguration: Sendable {
     public var specialTokens: [String: String] = [:]
     /// The chat template in Jinja's language, where the checkpoint has one.
     public var chatTemplateSource: String?
+    /// Added tokens that the configuration describes, in the order of their ids. Their traits hold, whatever tokenizer.json says.
+    private var describedTokens: [AddedTokenTraits] = []
+    /// Tokens that the configuration names for a purpose: they are control tokens. They keep the traits they have, if they are.
+    private var namedTokens: [AddedTokenTraits] = []
+    /// `add_bos_token` and `add_eos_token`, as far as they count: see `postProcessor`.
+    private var addsBegin = false
+    private var addsEnd = false
 
     public init() {}
 
@@ -28,14 +35,55 @@ public struct TokenizerConfiguration: Sendable {
             let reader = try ComponentReader(json, file)
             for name in Self.tokenNames {
                 guard let value = reader.value(name) else { continue }
-                guard let text = value.string ?? value["content"]?.string else { throw reader.wrongType(name, "a token") }
-                specialTokens[name] = text
+                let token = try Self.token(value, "\(file).\(name)")
+                specialTokens[name] = String(decoding: token.content, as: UTF8.self)
+                namedTokens.append(token)
+            }
+            for name in ["additional_special_tokens", "extra_special_tokens"] {
+                guard let value = reader.value(name) else { continue }
+                for token in value.array ?? value.object.map({ Array($0.values) }) ?? [] { namedTokens.append(try Self.token(token, "\(file).\(name)")) }
+            }
+            if let described = reader.value("added_tokens_decoder")?.object {
+                for (_, value) in described.sorted(by: { (Int($0.key) ?? .max) < (Int($1.key) ?? .max) }) {
+                    describedTokens.append(try AddedTokenTraits(try ComponentReader(value, "\(file).added_tokens_decoder")))
+                }
+            }
+            if try reader.string("tokenizer_class", default: "").hasPrefix("LlamaTokenizer") {
+                addsBegin = try reader.bool("add_bos_token", default: false)
+                addsEnd = try reader.bool("add_eos_token", default: false)
             }
             if let template = reader.value("chat_template") { chatTemplateSource = try Self.template(template, reader) }
         }
         if let bytes = try FileBytes.readIfPresent(directory + "/chat_template.jinja", limit: Limits.configurationFileBytes) {
             chatTemplateSource = String(decoding: bytes, as: UTF8.self)
         }
+    }
+
+    /// A token's text, or an object that describes it. Either way it is a control token.
+    private static func token(_ json: JSON, _ path: String) throws(TextError) -> AddedTokenTraits {
+        if let text = json.string { return AddedTokenTraits(control: text) }
+        guard case .object = json else { throw TextError(.malformed, "\(path): expected a token, found \(json.kind)") }
+        var traits = try AddedTokenTraits(try ComponentReader(json, path))
+        traits.isSpecial = true
+        return traits
+    }
+
+    /// Adds what this configuration knows about added tokens.
+    func complete(_ list: inout AddedTokenList) throws(TextError) {
+        for token in describedTokens { try list.set(token, place: "tokenizer_config.json") }
+        for token in namedTokens where !list.tokens.contains(where: { $0.isSpecial && $0.content == token.content }) {
+            try list.set(token, place: "tokenizer_config.json")
+        }
+    }
+
+    /// What stands around a text: what tokenizer.json says. Only where it says nothing do `add_bos_token` and `add_eos_token`
+    /// count, and only for Llama's class, whose checkpoints of the years before 2025 rely on it (transformers 4 acted on
+    /// them there, transformers 5 ignores them beside a tokenizer.json).
+    func postProcessor(unless other: PostProcessor, id: (String) -> Int32?) -> PostProcessor {
+        guard !other.hasTemplate, addsBegin || addsEnd else { return other }
+        return PostProcessor(
+            begin: addsBegin ? specialTokens["bos_token"].flatMap(id) : nil,
+            end: addsEnd ? specialTokens["eos_token"].flatMap(id) : nil)
     }
 
     /// A template, or the one called "default" of a list of `{name, template}`.

@@ -63,6 +63,40 @@ import Testing
         }
     }
 
+    /// The expectations are what transformers 5 makes of the same folders.
+    @Test func configurationCompletesTheTokens() throws {
+        let configuration = #"""
+            {"eos_token":"<new>","pad_token":{"__type":"AddedToken","content":"<pad>","lstrip":true,"normalized":false},"additional_special_tokens":["the"],
+            "added_tokens_decoder":{"441":{"content":"<t1>","lstrip":true,"rstrip":true,"normalized":false},"440":{"content":"<t0>","normalized":false,"special":true}}}
+            """#
+        try withFolder(["tokenizer_config.json": configuration]) { folder in
+            let tokenizer = try Tokenizer(directory: folder)
+            #expect(["<t0>", "<t1>", "<new>", "<pad>"].map { tokenizer.id(of: $0) } == [440, 441, 442, 443])
+            #expect(tokenizer.eosTokenID == 442 && tokenizer.isSpecial(442) && !tokenizer.isSpecial(441))
+            // A word of the vocabulary that is named as a control token is one from then on.
+            let the = try #require(tokenizer.id(of: "the"))
+            let ids = tokenizer.encode("the  <pad>x <t1> y<t0>", addSpecialTokens: false)
+            #expect(ids.first == the && ids.contains(443) && ids.contains(441) && ids.last == 440)
+            #expect(tokenizer.decode(ids, skipSpecialTokens: true) == "x<t1>y")
+        }
+    }
+
+    @Test func llamaClassAddsWhatItsFileLeavesOut() throws {
+        func ids(_ tokenizerName: String, _ configuration: String) throws -> [Int32] {
+            var ids: [Int32] = []
+            try withFolder(["tokenizer_config.json": configuration], tokenizer: tokenizerName) { folder in
+                ids = try Tokenizer(directory: folder).encode("x", addSpecialTokens: true)
+            }
+            return ids
+        }
+        let flags = #""bos_token":"<|begin|>","eos_token":"<|end|>","add_bos_token":true,"add_eos_token":true"#
+        let plain = try ids("gpt2-prefix", "{}")
+        #expect(try ids("gpt2-prefix", #"{"tokenizer_class":"LlamaTokenizerFast",\#(flags)}"#) == [0] + plain + [1])
+        #expect(try ids("gpt2-prefix", #"{"tokenizer_class":"PreTrainedTokenizerFast",\#(flags)}"#) == plain)
+        // A template of the file's own has the last word.
+        #expect(try ids("llama3", #"{"tokenizer_class":"LlamaTokenizerFast",\#(flags)}"#) == ids("llama3", "{}"))
+    }
+
     @Test func saysWhichFileIsWrong() throws {
         func message(_ folder: String) -> String {
             do throws(TextError) {

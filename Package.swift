@@ -6,14 +6,15 @@ import PackageDescription
 
 /// Kernels are compiled with optimisation in debug builds too: a test of a scalar loop at -O0 tests nothing useful
 /// and takes an hour.
-let kernelSettings: [CSetting] = [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=off"])]
+let kernelSettings: [CSetting] = [.unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=off", "-Wno-psabi"])]
 
 func berth(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: dependencies)
 }
 
-func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .testTarget(name: name + "Tests", dependencies: [.byName(name: name)] + dependencies)
+/// `fixtures`: the tests read files beside them, which are found by path and are no resources.
+func tests(of name: String, _ dependencies: [Target.Dependency] = [], fixtures: Bool = false) -> Target {
+    .testTarget(name: name + "Tests", dependencies: [.byName(name: name)] + dependencies, exclude: fixtures ? ["Fixtures"] : [])
 }
 
 let package = Package(
@@ -71,13 +72,13 @@ let package = Package(
         tests(of: "BerthCore"),
         tests(of: "BerthKernels", ["BerthCore", "CKernels"]),
         tests(of: "BerthMemory", ["BerthCore"]),
-        tests(of: "BerthStore", ["BerthCore"]),
-        tests(of: "BerthText", ["BerthCore"]),
-        tests(of: "BerthModels", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText"]),
+        tests(of: "BerthStore", ["BerthCore"], fixtures: true),
+        tests(of: "BerthText", ["BerthCore"], fixtures: true),
+        tests(of: "BerthModels", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText"], fixtures: true),
         tests(of: "BerthEngine", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels"]),
         tests(of: "BerthLoop", ["BerthCore"]),
         tests(of: "BerthHTTP", ["BerthCore", .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio")]),
-        tests(of: "BerthServer", ["BerthCore", "BerthEngine", "BerthClient", "BerthHTTP"]),
+        tests(of: "BerthServer", ["BerthCore", "BerthEngine", "BerthClient", "BerthHTTP"], fixtures: true),
         tests(of: "BerthClient", ["BerthCore", "BerthHTTP"]),
     ],
     swiftLanguageModes: [.v6],

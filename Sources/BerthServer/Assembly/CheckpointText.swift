@@ -18,6 +18,7 @@ struct CheckpointText: TextService {
     init(_ tokenizer: Tokenizer, logger: Logger) throws {
         self.tokenizer = tokenizer
         variables = tokenizer.specialTokens.mapValues(JSON.string)
+        for warning in tokenizer.warnings { logger.warning("tokenizer: \(warning)") }
         guard let source = tokenizer.chatTemplateSource else {
             template = nil
             templateProblem = "This model has no chat template; use /v1/completions."

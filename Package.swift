@@ -79,6 +79,7 @@ let package = Package(
         tests(of: "BerthLoop", ["BerthCore"]),
         tests(of: "BerthHTTP", ["BerthCore", .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio")]),
         tests(of: "BerthServer", ["BerthCore", "BerthEngine", "BerthClient", "BerthHTTP"], fixtures: true),
+        .testTarget(name: "BerthBenchTests", dependencies: ["berth-bench", "BerthCore", "BerthKernels"]),
         tests(of: "BerthClient", ["BerthCore", "BerthHTTP"]),
     ],
     swiftLanguageModes: [.v6],

@@ -6,5 +6,5 @@ import ArgumentParser
 struct BerthBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "berth-bench", abstract: "Measure Berth against the machine's limits and against other servers.",
-        subcommands: [LoadCommand.self])
+        subcommands: [KernelsCommand.self, LoadCommand.self])
 }

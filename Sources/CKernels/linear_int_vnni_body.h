@@ -147,7 +147,7 @@ LANES void int_rows(const IntProduct *c, const int bits, size_t rows, const int 
     size_t tiles = (rows + RowsPerTile - 1) / RowsPerTile;
     size_t lines = count == 1 ? 1 : tiles == 1 ? 4 : tiles <= 3 ? 2 : 1;  // per step
     for (size_t tile = 0; tile < tiles; tile++) {
-        size_t n = rows < RowsPerTile ? rows : RowsPerTile;
+        size_t n = (rows + tiles - tile - 1) / (tiles - tile);  // even tiles: 8 rows are 4 + 4, not 6 + 2
         size_t panel = tile * lines;
         if (panel >= (size_t)count) int_tile_of(c, x, groups, sums, bits, n, count, 0, 0);
         else if (lines == 1) int_tile_of(c, x, groups, sums, bits, n, count, 1, panel);

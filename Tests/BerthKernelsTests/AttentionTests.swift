@@ -79,11 +79,12 @@ import Testing
     @Test func everyTableAgreesWithDoubleSoftmax() throws {
         for (layout, heads) in Self.layouts {
             let sequence = Sequence(layout, tokens: 300, heads: heads, seed: 7)
-            for compute in try everyCompute(threads: 2) {
-                for window in [nil, 1, 7, 40, 270] {
+            let rows = [0, 1, 15, 16, 255, 256, 257, 299]
+            for window in [nil, 1, 7, 40, 270] {
+                let wanted = rows.map { sequence.reference(row: $0, window: window) }
+                for compute in try everyCompute(threads: 2) {
                     let got = sequence.run(compute, chunks: [300], layer: 1, window: window)
-                    for row in [0, 1, 15, 16, 255, 256, 257, 299] {
-                        let wanted = sequence.reference(row: row, window: window)
+                    for (row, wanted) in zip(rows, wanted) {
                         #expect(relativeError([got[row]], [wanted]) < 1e-4, "\(compute.kernelName) head \(layout.headDim) window \(window ?? 0) row \(row)")
                     }
                 }
@@ -93,7 +94,7 @@ import Testing
 
     /// A prompt in one chunk, in ragged chunks or token by token, on one thread or two: the same bits.
     @Test func chunkingLeavesNoTrace() throws {
-        for (layout, heads) in Self.layouts.prefix(3) {
+        for (layout, heads) in Self.layouts.prefix(2) {
             let sequence = Sequence(layout, tokens: 540, heads: heads, seed: 11)
             for (one, two) in zip(try everyCompute(threads: 1), try everyCompute(threads: 2)) {
                 for window in [nil, 37, 300] {

@@ -49,6 +49,9 @@ public final class PreparedRows {
 }
 
 extension Compute {
+    /// Bytes from one row to the next: an odd number of cache lines, so that rows do not crowd into the same sets of a cache.
+    private static func spread(_ bytes: Int) -> Int { ((bytes + 63) / 64 | 1) * 64 }
+
     /// Rounds or quantises `x` for weights of `format`. Each row by itself, so batches do not matter.
     public func prepare(_ x: Rows, for format: WeightFormat, into p: PreparedRows) {
         let table = table.pointee
@@ -59,7 +62,7 @@ extension Compute {
             p.view(x, as: format)
         case .bf16:
             let padded = (x.columns + 1) / 2 * 2
-            let stride = (padded * 2 + 63) / 64 * 64
+            let stride = Self.spread(padded * 2)
             let memory = p.reserve(x, as: format, strideBytes: stride)
             overRows(x.count, columns: x.columns) { rows in
                 for row in rows {
@@ -69,7 +72,7 @@ extension Compute {
         case .int8, .int4:
             let group = KernelGroupInputs
             let perRow = (x.columns + group - 1) / group
-            let stride = (perRow * group + 63) / 64 * 64
+            let stride = Self.spread(perRow * group)
             let memory = p.reserve(x, as: format, strideBytes: stride)
             let groups = p.reserveGroups(perRow)
             let weightOffset: Int32 = format == .int8 ? 128 : 8

@@ -32,7 +32,7 @@ typedef struct {
 LANES void prefetch_ahead(const char *p) { __builtin_prefetch(p + 1024, 0, 3); }
 
 LANES void panel_block(const PanelProduct *c, TensorElement element, const float *x, const char *panels, float *sums,
-                       const int rows, const int count) {
+                       const int rows, const int count, const int prefetch) {
     F16 sum[RowsInFlight][4];
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < count; p++) sum[r][p] = c->fresh ? all16(0) : load16(sums + r * c->sumStride + p * 16);
@@ -42,7 +42,7 @@ LANES void panel_block(const PanelProduct *c, TensorElement element, const float
             F16 w[4];
             for (int p = 0; p < count; p++) {
                 w[p] = load_element(panels + p * c->panelBytes, element, k * 16);
-                prefetch_ahead(panels + p * c->panelBytes + k * lineBytes);
+                if (prefetch) prefetch_ahead(panels + p * c->panelBytes + k * lineBytes);
             }
             for (int r = 0; r < rows; r++) {
                 F16 value = all16(x[r * c->xStride + k]);
@@ -55,7 +55,7 @@ LANES void panel_block(const PanelProduct *c, TensorElement element, const float
             U16 pair[4];
             for (int p = 0; p < count; p++) {
                 memcpy(&pair[p], panels + p * c->panelBytes + k * 32, 64);
-                prefetch_ahead(panels + p * c->panelBytes + k * 32);
+                if (prefetch) prefetch_ahead(panels + p * c->panelBytes + k * 32);
             }
             for (int r = 0; r < rows; r++) {
                 F16 value = all16(x[r * c->xStride + k]);
@@ -77,19 +77,22 @@ LANES void panel_block(const PanelProduct *c, TensorElement element, const float
         for (int p = 0; p < count; p++) store16(sums + r * c->sumStride + p * 16, sum[r][p]);
 }
 
+/// All rows against `count` panels. The first block of rows brings the panels into the cache, so it alone prefetches: the loop has
+/// no instruction to spare.
 LANES void panel_rows(const PanelProduct *c, TensorElement element, const char *panels, float *sums, size_t rows, const int count) {
     const float *x = c->x;
-    for (; rows >= RowsInFlight; rows -= RowsInFlight) {
-        panel_block(c, element, x, panels, sums, RowsInFlight, count);
+    for (int first = 1; rows >= RowsInFlight; rows -= RowsInFlight, first = 0) {
+        if (first) panel_block(c, element, x, panels, sums, RowsInFlight, count, 1);
+        else panel_block(c, element, x, panels, sums, RowsInFlight, count, 0);
         x += RowsInFlight * c->xStride;
         sums += RowsInFlight * c->sumStride;
     }
     switch (rows) {
-    case 5: panel_block(c, element, x, panels, sums, 5, count); break;
-    case 4: panel_block(c, element, x, panels, sums, 4, count); break;
-    case 3: panel_block(c, element, x, panels, sums, 3, count); break;
-    case 2: panel_block(c, element, x, panels, sums, 2, count); break;
-    case 1: panel_block(c, element, x, panels, sums, 1, count); break;
+    case 5: panel_block(c, element, x, panels, sums, 5, count, 1); break;
+    case 4: panel_block(c, element, x, panels, sums, 4, count, 1); break;
+    case 3: panel_block(c, element, x, panels, sums, 3, count, 1); break;
+    case 2: panel_block(c, element, x, panels, sums, 2, count, 1); break;
+    case 1: panel_block(c, element, x, panels, sums, 1, count, 1); break;
     default: break;
     }
 }

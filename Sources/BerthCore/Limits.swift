@@ -22,6 +22,8 @@ public enum Limits {
     /// The header of a prepared image, and the extents in one.
     public static let imageHeaderBytes = 64 << 20
     public static let imageExtents = 1_000_000
+    /// Weights of fewer bytes are packed at every start, which takes no time, instead of being stored.
+    public static let leastImageBytes = 64 << 20
 
     // MARK: adapters
     public static let adapterNameBytes = 128

@@ -11,7 +11,8 @@ public final class PackedMatrix: @unchecked Sendable {
     public let format: WeightFormat
     public let memory: UnsafeRawPointer
 
-    /// Changes whenever packed bytes mean something else. Part of a prepared image's key.
+    /// Part of a prepared image's key. It must grow whenever packed bytes mean something else, and whenever packing rounds the
+    /// same weights otherwise, or daemons would go on serving from images of the old kind. All kernel tables read the same bytes.
     public static let layoutVersion = 1
 
     /// Looks at packed bytes. `memory` is aligned to 64 bytes and holds `byteCount`; it must outlive the matrix.

@@ -30,7 +30,9 @@ public final class Model: CausalModel {
     /// What adapters may target.
     public var catalog: ModuleCatalog { map.catalog }
 
-    /// Where every weight lies in `packedWeights`. With it the packed bytes can be written to a file and found there again.
+    /// How the weights came out of the cache; nil where they are not kept in one.
+    public let weightOrigin: PreparedImage.Origin?
+    /// Where every weight lies in `packedWeights`.
     public var weightPlan: WeightPlan { store.plan }
     /// The packed weights, as long as the model lives.
     public var packedWeights: UnsafeRawBufferPointer { store.bytes }
@@ -45,8 +47,10 @@ public final class Model: CausalModel {
     ///     than bf16's keep near-ties of an MoE router where they were.
     ///   - maxRows: the most rows that a batch will have.
     ///   - contextLimit: a context shorter than the checkpoint's, in tokens.
+    ///   - cache: where packed weights are kept from start to start. Without one they are packed from the checkpoint.
     public init(
-        checkpoint: Checkpoint, format: WeightFormat, compute: Compute, maxRows: Int, maxLogitRows: Int? = nil, contextLimit: Int? = nil
+        checkpoint: Checkpoint, format: WeightFormat, compute: Compute, maxRows: Int, maxLogitRows: Int? = nil, contextLimit: Int? = nil,
+        cache: WeightCache? = nil
     ) throws(ModelError) {
         precondition(maxRows > 0)
         var configuration = try ModelConfiguration(checkpoint)
@@ -55,7 +59,12 @@ public final class Model: CausalModel {
         let names = TensorNames(configuration, tensors: Set(checkpoint.tensors.keys))
         let plan = WeightPlan(configuration, format: format, names: names)
         try plan.check(checkpoint, configuration)
-        store = WeightStore(plan, packing: checkpoint, compute: compute)
+        if let cache, plan.bytes >= cache.leastBytes {
+            (store, weightOrigin) = try cache.store(plan, of: checkpoint, format: format, compute: compute)
+        } else {
+            store = WeightStore(plan, packing: checkpoint, compute: compute)
+            weightOrigin = nil
+        }
         map = ModuleMap(configuration, names: names) { checkpoint.tensors[$0] }
 
         self.format = format

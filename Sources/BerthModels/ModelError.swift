@@ -11,6 +11,10 @@ public struct ModelError: Error, Sendable, CustomStringConvertible {
         case tensor
         /// The memory asked for is more than an address space holds.
         case size
+        /// The packed weights could not be brought into memory; `cause` says why.
+        case weights
+        /// Loading was stopped before it was done.
+        case cancelled
     }
 
     public let code: Code

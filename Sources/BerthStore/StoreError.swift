@@ -25,6 +25,8 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
         case missing
         /// The file is not the one that was opened before.
         case changed
+        /// The caller did not want to go on.
+        case cancelled
     }
 
     public let code: Code

@@ -97,7 +97,7 @@ import Testing
             #expect(packed.extents.allSatisfy { $0.offset % 64 == 0 })
             #expect(zip(packed.extents, packed.extents.dropFirst()).allSatisfy { $0.offset + $0.bytes <= $1.offset })
             let firsts = packed.extents.filter { $0.expert != nil && $0.name.hasSuffix("gate_up_proj") }
-            #expect(firsts.allSatisfy { $0.offset % WeightPlan.expertAlignment == 0 })
+            #expect(firsts.allSatisfy { $0.offset % WeightPlan.alignment == 0 })
         }
     }
 }

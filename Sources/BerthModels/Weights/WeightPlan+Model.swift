@@ -98,7 +98,7 @@ extension WeightPlan {
                 names.isFused
                 ? .fused(names.prefix + ".down_proj", experts.count, hidden, width, expert: expert)
                 : .matrix(tensor(names.down), hidden, width)
-            matrix("\(names.prefix).\(expert).gate_up_proj", inputs: hidden, formats.linear, gateUp, expert: id, startsExpert: true)
+            matrix("\(names.prefix).\(expert).gate_up_proj", inputs: hidden, formats.linear, gateUp, expert: id)
             matrix("\(names.prefix).\(expert).down_proj", inputs: width, formats.linear, [down], expert: id)
         }
     }

@@ -3,8 +3,9 @@
 // A model's weights are a list of named *extents*: packed matrices (several tensors stacked along their outputs, as q|k|v)
 // and plain f32 vectors. The list follows from the configuration, the format and the names in the checkpoint alone, so the
 // daemon can print and refuse the plan of its memory first, and two ways can fill it: packing the checkpoint's tensors
-// (WeightStore.swift) or reading a prepared image that was written in this very order. An expert is one run of bytes
-// aligned to a page, gate|up before down, so that it can be read by itself with direct I/O.
+// (WeightStore.swift) or taking a prepared image that was written in this very order (WeightCache.swift). Every extent begins
+// at a page, as extents of images do: the plan is the image's layout and the memory it counts, and an expert, gate|up before
+// down, is one run of pages that can be read by itself with direct I/O.
 
 import BerthCore
 import BerthKernels
@@ -29,7 +30,7 @@ public struct WeightExtent: Sendable {
     public let name: String
     public let kind: Kind
     public let sources: [WeightSource]
-    /// From the start of the weights, a multiple of 64.
+    /// From the start of the weights, a multiple of `WeightPlan.alignment`.
     public let offset: Int
     public let bytes: Int
     /// Layer and number of the expert that this belongs to.
@@ -49,9 +50,8 @@ public struct WeightPlan: Sendable {
     public private(set) var bytes = 0
     private var indices: [String: Int] = [:]
 
-    static let alignment = 64
-    /// Alignment of an expert's first extent.
-    public static let expertAlignment = 4096
+    /// Of every extent: a page.
+    public static let alignment = 4096
 
     /// The extent called `name`. It must exist.
     public subscript(name: String) -> WeightExtent {
@@ -61,26 +61,25 @@ public struct WeightPlan: Sendable {
 
     public func contains(_ name: String) -> Bool { indices[name] != nil }
 
-    private mutating func add(_ name: String, _ kind: WeightExtent.Kind, _ sources: [WeightSource], bytes size: Int, alignment: Int, expert: ExpertID?) {
-        let offset = (bytes + alignment - 1) / alignment * alignment
+    private mutating func add(_ name: String, _ kind: WeightExtent.Kind, _ sources: [WeightSource], bytes size: Int, expert: ExpertID?) {
+        let offset = (bytes + Self.alignment - 1) / Self.alignment * Self.alignment
         precondition(indices.updateValue(extents.count, forKey: name) == nil, "two extents are called \(name)")
         extents.append(WeightExtent(name: name, kind: kind, sources: sources, offset: offset, bytes: size, expert: expert))
         bytes = offset + size
     }
 
     mutating func matrix(
-        _ name: String, inputs: Int, _ format: WeightFormat, _ sources: [WeightSource], expert: ExpertID? = nil, startsExpert: Bool = false
+        _ name: String, inputs: Int, _ format: WeightFormat, _ sources: [WeightSource], expert: ExpertID? = nil
     ) {
         let outputs = sources.reduce(0) { $0 + $1.rows.count }
         add(
             name, .matrix(outputs: outputs, inputs: inputs, format: format), sources,
-            bytes: PackedMatrix.byteCount(outputs: outputs, inputs: inputs, format: format),
-            alignment: startsExpert ? Self.expertAlignment : Self.alignment, expert: expert)
+            bytes: PackedMatrix.byteCount(outputs: outputs, inputs: inputs, format: format), expert: expert)
     }
 
     mutating func vector(_ name: String, _ sources: [WeightSource]) {
         let count = sources.reduce(0) { $0 + $1.shape[0] }
-        add(name, .vector(count: count), sources, bytes: count * 4, alignment: Self.alignment, expert: nil)
+        add(name, .vector(count: count), sources, bytes: count * 4, expert: nil)
     }
 }
 

@@ -1,7 +1,8 @@
 // A model's weights in memory, by name.
 //
 // Filled once, at start, in one of two ways: the tensors of a checkpoint are packed into memory of our own, or packed
-// bytes that lie in memory already (a prepared image) are taken as they are. From then on read-only until the model goes.
+// bytes that lie in memory already (a prepared image, WeightCache.swift) are taken as they are. From then on read-only until
+// the model goes.
 
 import BerthCore
 import BerthKernels
@@ -27,38 +28,12 @@ final class WeightStore {
         self.init(plan, at: buffer.base, owner: buffer)
         // Large matrices are packed by all threads together, the many small ones each by one.
         let isLarge = { (extent: WeightExtent) in extent.bytes >= Self.largeBytes }
-        for extent in plan.extents where isLarge(extent) { pack(extent, checkpoint, compute) }
+        for extent in plan.extents where isLarge(extent) { extent.pack(checkpoint, into: base + extent.offset, compute) }
         let small = plan.extents.filter { !isLarge($0) }
-        compute.parallel(small.count) { pack(small[$0], checkpoint, nil) }
+        compute.parallel(small.count) { [base] in small[$0].pack(checkpoint, into: base + small[$0].offset, nil) }
     }
 
     private static let largeBytes = 8 << 20
-
-    private func pack(_ extent: WeightExtent, _ checkpoint: Checkpoint, _ compute: Compute?) {
-        let sources = extent.sources.map { source in
-            guard let tensor = checkpoint.tensors[source.tensor] else { preconditionFailure("\(source.tensor) was not checked") }
-            return (tensor: tensor, rows: source.rows)
-        }
-        withExtendedLifetime(sources) {
-            let memory = base + extent.offset
-            switch extent.kind {
-            case .matrix(_, let inputs, let format):
-                let packed = sources.map { source in
-                    PackedMatrix.Source(
-                        base: source.tensor.bytes.baseAddress! + source.rows.lowerBound * inputs * source.tensor.type.bytes, type: source.tensor.type,
-                        outputs: source.rows.count)
-                }
-                PackedMatrix.pack(packed, inputs: inputs, format: format, into: memory, using: compute)
-            case .vector:
-                var next = memory.assumingMemoryBound(to: Float.self)
-                for source in sources {
-                    source.tensor.writeFloats(to: next)
-                    next += source.tensor.count
-                }
-            }
-            for source in sources where source.rows.count == source.tensor.shape.dropLast().reduce(1, *) { source.tensor.discard() }
-        }
-    }
 
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: plan.bytes) }
 
@@ -75,6 +50,36 @@ final class WeightStore {
     }
 
     func vectorIfPresent(_ name: String) -> UnsafePointer<Float>? { plan.contains(name) ? vector(name) : nil }
+}
+
+extension WeightExtent {
+    /// Packs the extent's tensors, which were checked, into `memory` (`bytes` long), and gives their pages back. Without `compute` on
+    /// the calling thread alone.
+    func pack(_ checkpoint: Checkpoint, into memory: UnsafeMutableRawPointer, _ compute: Compute?) {
+        let sources = sources.map { source in
+            guard let tensor = checkpoint.tensors[source.tensor] else { preconditionFailure("\(source.tensor) was not checked") }
+            return (tensor: tensor, rows: source.rows)
+        }
+        withExtendedLifetime(sources) {
+            switch kind {
+            case .matrix(_, let inputs, let format):
+                let packed = sources.map { source in
+                    PackedMatrix.Source(
+                        base: source.tensor.bytes.baseAddress! + source.rows.lowerBound * inputs * source.tensor.type.bytes, type: source.tensor.type,
+                        outputs: source.rows.count)
+                }
+                PackedMatrix.pack(packed, inputs: inputs, format: format, into: memory, using: compute)
+            case .vector:
+                var next = memory.assumingMemoryBound(to: Float.self)
+                for source in sources {
+                    source.tensor.writeFloats(to: next)
+                    next += source.tensor.count
+                }
+            }
+            // Of a fused tensor with every expert: the pages before are given back again, those ahead were not read yet.
+            for source in sources { source.tensor.discard() }
+        }
+    }
 }
 
 extension TensorView {

@@ -43,11 +43,12 @@ private enum Assembly {
             total: configuration.memory ?? Machine.defaultMemory, plan: plan, tokenizerTokens: tokenizer.vocabularySize, maxRows: maxRows)
         for line in budget.lines { logger.info("\(line)") }
 
-        context.progress("packing weights")
+        context.progress("preparing weights")
         let compute = try Compute(threads: configuration.threads ?? Machine.physicalCores)
         let model = try Model(
             checkpoint: checkpoint, format: configuration.weights, compute: compute, maxRows: maxRows, maxLogitRows: maxRunning,
-            contextLimit: configuration.contextLength)
+            contextLimit: configuration.contextLength, cache: weightCache(configuration, context))
+        report(model.weightOrigin, logger)
         let contextLength = model.contextLength
         let pool = try Pool(bytes: budget.pool, pageBytes: budget.pageBytes)
         let catalog = model.catalog
@@ -75,5 +76,25 @@ private enum Assembly {
             name: configuration.baseName, contextLength: contextLength, openEndedTokens: openEnded, vocabularySize: modelConfiguration.vocabularySize,
             defaults: SamplingFields(modelConfiguration.generationDefaults), created: Machine.wallSeconds)
         return ModelService(description: description, text: text, generation: EngineService(host), adapters: adapters)
+    }
+    /// Packed weights are kept in the cache directory. Without one they are packed at every start, with the same reports.
+    private static func weightCache(_ configuration: Configuration, _ context: AssemblyContext) -> WeightCache {
+        var cache = WeightCache(ImageCache(directory: configuration.cacheDirectory))
+        var reports = PackingReports(intervalNanoseconds: 1_000_000_000)
+        cache.progress = { progress in
+            if let line = reports.line(progress) { context.progress(line) }
+        }
+        cache.isCancelled = context.isCancelled
+        return cache
+    }
+
+    private static func report(_ origin: PreparedImage.Origin?, _ logger: Logger) {
+        switch origin {
+        case .cached: logger.info("weights come from their prepared image")
+        case .packed(nil): logger.info("packed the weights and stored their image")
+        case .packed(let reason?): logger.warning("packed the weights anew and stored their image, because \(reason)")
+        case .packedInMemory(let reason): logger.warning("packed the weights in memory only, so the next start will pack them again: \(reason)")
+        case nil: break
+        }
     }
 }

@@ -1,0 +1,66 @@
+// Packed weights that outlive the process: a model's WeightStore out of a prepared image.
+//
+// The first start packs the checkpoint's tensors extent by extent, serves from that memory and stores the image; later starts
+// take the image and touch no tensor of the checkpoint, only its headers. What goes wrong with the cache is never a reason
+// not to serve; `PreparedImage.Origin` says what happened, for the log. Used once, by the thread that builds the model.
+
+import BerthCore
+import BerthKernels
+import BerthStore
+
+/// Where packed weights are kept, and who is told about packing.
+public struct WeightCache {
+    public var images: ImageCache
+    /// How a stored image comes into memory.
+    public var placement = ImageCache.Placement.mapped
+    /// Models with fewer bytes of weights do not get an image.
+    public var leastBytes = Limits.leastImageBytes
+    /// Called after each extent that was packed.
+    public var progress: (PackingProgress) -> Void = { _ in }
+    /// Asked before each extent is packed; true ends in `ModelError.Code.cancelled`.
+    public var isCancelled: () -> Bool = { false }
+
+    public init(_ images: ImageCache) { self.images = images }
+
+    /// The weights of `plan`, out of the image or packed from `checkpoint`, which was checked against the plan.
+    func store(
+        _ plan: WeightPlan, of checkpoint: Checkpoint, format: WeightFormat, compute: Compute
+    ) throws(ModelError) -> (WeightStore, PreparedImage.Origin) {
+        let key = ImageKey(
+            checkpoint: checkpoint.digest(), directory: checkpoint.directory, format: format, packingVersion: PackedMatrix.layoutVersion)
+        do throws(StoreError) {
+            let image = try images.prepare(
+                key, extents: plan.extents.map(\.image), placement: placement, threads: compute.threads, progress: progress
+            ) { index, memory throws(StoreError) in
+                if isCancelled() { throw StoreError(.cancelled, "loading was stopped") }
+                plan.extents[index].pack(checkpoint, into: memory, compute)
+            }
+            return (WeightStore(plan, image), image.origin)
+        } catch {
+            throw ModelError(error.code == .cancelled ? .cancelled : .weights, "the weights cannot be loaded", cause: error)
+        }
+    }
+}
+
+extension WeightStore {
+    /// Weights where an image has them: the plan's extents, all in memory, in the plan's order.
+    convenience init(_ plan: WeightPlan, _ image: PreparedImage) {
+        guard let base = image.bytes(of: 0) else { preconditionFailure("weights that are not in memory") }
+        for (index, extent) in plan.extents.enumerated() {
+            precondition(image.bytes(of: index) == base + extent.offset, "the image has \(extent.name) in another place")
+        }
+        self.init(plan, at: base, owner: image)
+    }
+}
+
+extension WeightExtent {
+    /// This extent in an image.
+    var image: ImageExtent {
+        switch kind {
+        case .matrix(let outputs, let inputs, let format):
+            ImageExtent(name: name, format: format.rawValue, shape: [outputs, inputs], byteCount: bytes)
+        case .vector(let count):
+            ImageExtent(name: name, format: ElementType.f32.rawValue, shape: [count], byteCount: bytes)
+        }
+    }
+}

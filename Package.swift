@@ -65,7 +65,7 @@ let package = Package(
         .executableTarget(
             name: "berth-bench",
             dependencies: [
-                "BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthModels", "BerthEngine", "BerthClient",
+                "BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels", "BerthEngine", "BerthClient",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
 
@@ -79,7 +79,7 @@ let package = Package(
         tests(of: "BerthLoop", ["BerthCore"]),
         tests(of: "BerthHTTP", ["BerthCore", .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio")]),
         tests(of: "BerthServer", ["BerthCore", "BerthEngine", "BerthClient", "BerthHTTP"], fixtures: true),
-        .testTarget(name: "BerthBenchTests", dependencies: ["berth-bench", "BerthCore", "BerthKernels"]),
+        .testTarget(name: "BerthBenchTests", dependencies: ["berth-bench", "BerthCore", "BerthKernels", "BerthModels", "BerthStore"]),
         tests(of: "BerthClient", ["BerthCore", "BerthHTTP"]),
     ],
     swiftLanguageModes: [.v6],

@@ -1,4 +1,5 @@
-// Benchmarks: the kernels against the machine's limits, and the whole daemon over its socket.
+// Benchmarks: kernels and models against the machine's limits, quantised weights against exact ones, the engine by itself, and the whole daemon
+// over its socket.
 
 import ArgumentParser
 
@@ -6,5 +7,5 @@ import ArgumentParser
 struct BerthBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "berth-bench", abstract: "Measure Berth against the machine's limits and against other servers.",
-        subcommands: [KernelsCommand.self, LoadCommand.self])
+        subcommands: [KernelsCommand.self, ModelCommand.self, DivergenceCommand.self, StepsCommand.self, LoadCommand.self])
 }

@@ -64,8 +64,8 @@ struct KernelBenchmark {
     }
 
     func run() throws -> KernelReport {
-        let one = MachinePeaks.measure(try Compute(threads: 1), seconds: plan.seconds, readBytes: plan.coldBytes)
-        let all = compute.threads == 1 ? one : MachinePeaks.measure(compute, seconds: plan.seconds, readBytes: plan.coldBytes)
+        let one = Peaks(try Compute(threads: 1), seconds: plan.seconds, readBytes: plan.coldBytes)
+        let all = compute.threads == 1 ? one : Peaks(compute, seconds: plan.seconds, readBytes: plan.coldBytes)
         var report = KernelReport(kernels: compute.kernelName, oneThread: one, allThreads: all)
         report.sectionMicroseconds = time { compute.parallel(compute.threads) { _ in } } * 1e6
         for format in plan.formats {
@@ -99,7 +99,7 @@ struct KernelBenchmark {
         return buffer
     }
 
-    private func linear(_ format: WeightFormat, _ shape: Plan.Shape, _ peaks: MachinePeaks) -> [KernelReport.Result] {
+    private func linear(_ format: WeightFormat, _ shape: Plan.Shape, _ peaks: Peaks) -> [KernelReport.Result] {
         // One panel of real values, repeated: what is in the weights does not matter to the speed.
         let panelOutputs = 16, panel = PackedMatrix.byteCount(outputs: panelOutputs, inputs: shape.inputs, format: format)
         let bytes = PackedMatrix.byteCount(outputs: shape.outputs, inputs: shape.inputs, format: format)
@@ -111,7 +111,7 @@ struct KernelBenchmark {
         let matrices = (0..<copies).map {
             PackedMatrix(outputs: shape.outputs, inputs: shape.inputs, format: format, memory: memory.base + $0 * bytes)
         }
-        let peak = peakOf(format, peaks)
+        let peak = peaks.operationsPerSecond(of: format)
         return plan.rows.map { rows in
             let x = values(rows * shape.inputs, seed: 2), y = AlignedBuffer(bytes: rows * shape.outputs * 4)
             let prepared = PreparedRows()
@@ -128,16 +128,7 @@ struct KernelBenchmark {
         }
     }
 
-    /// The peak that the format's kernels could reach with the instructions they use.
-    private func peakOf(_ format: WeightFormat, _ peaks: MachinePeaks) -> Double {
-        switch format {
-        case .f32: peaks.f32OperationsPerSecond
-        case .bf16: max(peaks.bf16OperationsPerSecond, peaks.f32OperationsPerSecond)
-        case .int8, .int4: max(peaks.int8OperationsPerSecond, peaks.f32OperationsPerSecond)
-        }
-    }
-
-    private func attention(_ count: Int, _ rows: Int, _ context: Int, _ peaks: MachinePeaks) -> KernelReport.Result {
+    private func attention(_ count: Int, _ rows: Int, _ context: Int, _ peaks: Peaks) -> KernelReport.Result {
         let layout = plan.layout, width = plan.heads * layout.headDim, tokens = context + rows
         let pagesEach = (tokens + layout.blockTokens - 1) / layout.blockTokens
         let memory = AlignedBuffer(bytes: pagesEach * count * layout.pageBytes)
@@ -159,7 +150,7 @@ struct KernelBenchmark {
             peakBytes: peaks.readBytesPerSecond)
     }
 
-    private func lora(_ count: Int, _ rows: Int, _ rank: Int, _ peaks: MachinePeaks) -> KernelReport.Result {
+    private func lora(_ count: Int, _ rows: Int, _ rank: Int, _ peaks: Peaks) -> KernelReport.Result {
         let (inputs, outputs) = (plan.loraInputs, plan.loraOutputs)
         let aBytes = rank * inputs * 2, bytes = rank * (inputs + outputs) * 2 * count
         let copies = max(1, plan.coldBytes / bytes)

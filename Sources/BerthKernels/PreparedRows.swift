@@ -13,12 +13,10 @@ public final class PreparedRows {
     public private(set) var format = WeightFormat.f32
 
     var values: UnsafeRawPointer?
+    /// Of the float forms; int8 and int4 are `ActivationBlock[][count]`.
     var strideBytes = 0
-    var groups: UnsafePointer<ActivationGroup>?
-    var groupStride = 0
 
     private var valueBuffer = GrowingBuffer()
-    private var groupBuffer = GrowingBuffer()
 
     public init() {}
 
@@ -26,25 +24,15 @@ public final class PreparedRows {
         (count, columns, self.format) = (x.count, x.columns, format)
         values = UnsafeRawPointer(x.base)
         strideBytes = x.stride * 4
-        groups = nil
     }
 
-    /// Room for `rows` rows of `strideBytes`.
-    func reserve(_ x: Rows, as format: WeightFormat, strideBytes: Int) -> UnsafeMutableRawPointer {
+    /// Room for `bytes`, which become rows in `format`.
+    func reserve(_ x: Rows, as format: WeightFormat, bytes: Int, strideBytes: Int = 0) -> UnsafeMutableRawPointer {
         (count, columns, self.format) = (x.count, x.columns, format)
         self.strideBytes = strideBytes
-        let memory = valueBuffer.reserve(x.count * strideBytes)
+        let memory = valueBuffer.reserve(bytes)
         values = UnsafeRawPointer(memory)
-        groups = nil
         return memory
-    }
-
-    func reserveGroups(_ perRow: Int) -> UnsafeMutablePointer<ActivationGroup> {
-        let memory = groupBuffer.reserve(count * perRow * MemoryLayout<ActivationGroup>.stride)
-        let pointer = memory.assumingMemoryBound(to: ActivationGroup.self)
-        groups = UnsafePointer(pointer)
-        groupStride = perRow
-        return pointer
     }
 }
 
@@ -63,24 +51,19 @@ extension Compute {
         case .bf16:
             let padded = (x.columns + 1) / 2 * 2
             let stride = Self.spread(padded * 2)
-            let memory = p.reserve(x, as: format, strideBytes: stride)
+            let memory = p.reserve(x, as: format, bytes: x.count * stride, strideBytes: stride)
             overRows(x.count, columns: x.columns) { rows in
                 for row in rows {
                     table.roundRow(x[row], x.columns, padded, (memory + row * stride).assumingMemoryBound(to: UInt16.self))
                 }
             }
         case .int8, .int4:
-            let group = KernelGroupInputs
-            let perRow = (x.columns + group - 1) / group
-            let stride = Self.spread(perRow * group)
-            let memory = p.reserve(x, as: format, strideBytes: stride)
-            let groups = p.reserveGroups(perRow)
+            let blocks = (x.columns + KernelBlockInputs - 1) / KernelBlockInputs
+            let memory = p.reserve(x, as: format, bytes: x.count * blocks * MemoryLayout<ActivationBlock>.stride)
+                .assumingMemoryBound(to: ActivationBlock.self)
             let weightOffset: Int32 = format == .int8 ? 128 : 8
             overRows(x.count, columns: x.columns) { rows in
-                for row in rows {
-                    let q = (memory + row * stride).assumingMemoryBound(to: Int8.self)
-                    table.quantizeRow(x[row], x.columns, weightOffset, q, groups + row * perRow)
-                }
+                for row in rows { table.quantizeRow(x[row], x.columns, weightOffset, memory + row, x.count) }
             }
         }
     }

@@ -25,8 +25,7 @@
 #include "CKernels.h"
 
 enum {
-    GroupsPerBlock = 4,
-    BlockInputs = GroupsPerBlock * KernelGroupInputs,
+    GroupsPerBlock = KernelBlockInputs / KernelGroupInputs,
     ScaleBytes = KernelPanelOutputs * 4,
     CodeBytes = GroupsPerBlock * KernelPanelOutputs,
     Int8GroupBytes = KernelGroupInputs * KernelPanelOutputs,
@@ -52,6 +51,11 @@ ALWAYS_INLINE size_t code_offset(size_t group, size_t blockBytes) {
 }
 ALWAYS_INLINE size_t weight_offset(size_t group, size_t blockBytes, size_t groupBytes) {
     return ScaleBytes + group / GroupsPerBlock * blockBytes + CodeBytes + group % GroupsPerBlock * groupBytes;
+}
+
+/// Block b of a row of quantised activations.
+ALWAYS_INLINE const ActivationBlock *activation_block(const LinearCall *c, size_t row, size_t block) {
+    return (const ActivationBlock *)c->x + block * c->xRows + row;
 }
 
 /// Offset of (token, dimension) in the keys, and in the values, of a head; in elements.

@@ -18,8 +18,8 @@ LANES __m256i broadcast_four(const int8_t *x) {
 }
 
 /// Sums of one group for `rows` rows and 16 outputs, offset and all, as integers.
-LANES void narrow_dots(const int8_t *x, size_t xStride, const ActivationGroup *groups, size_t groupStride, const uint8_t *weights,
-                       const int bits, const int rows, __m256i dot[RowsPerNarrowTile][2]) {
+LANES void narrow_dots(const ActivationBlock *block, size_t group, const uint8_t *weights, const int bits, const int rows, __m256i dot[RowsPerNarrowTile][2]) {
+    const size_t first = group * KernelGroupInputs;
     const __m256i ones = _mm256_set1_epi16(1), nibble = _mm256_set1_epi8(15), flip = _mm256_set1_epi8((char)0x80);
     if (bits == 8) {
         for (int r = 0; r < rows; r++) dot[r][0] = dot[r][1] = _mm256_setzero_si256();
@@ -27,7 +27,7 @@ LANES void narrow_dots(const int8_t *x, size_t xStride, const ActivationGroup *g
             const __m256i *line = (const __m256i *)(weights + step * 64);
             __m256i low = _mm256_xor_si256(_mm256_loadu_si256(line), flip), high = _mm256_xor_si256(_mm256_loadu_si256(line + 1), flip);
             for (int r = 0; r < rows; r++) {
-                __m256i v = broadcast_four(x + r * xStride + step * 4), magnitude = _mm256_abs_epi8(v);
+                __m256i v = broadcast_four(block[r].values + first + step * 4), magnitude = _mm256_abs_epi8(v);
                 __m256i l = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(low, v));
                 __m256i h = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(high, v));
                 dot[r][0] = _mm256_add_epi32(dot[r][0], _mm256_madd_epi16(l, ones));
@@ -45,34 +45,34 @@ LANES void narrow_dots(const int8_t *x, size_t xStride, const ActivationGroup *g
         low = _mm256_and_si256(low, nibble);
         high = _mm256_and_si256(high, nibble);
         for (int r = 0; r < rows; r++) {
-            __m256i v = broadcast_four(x + r * xStride + step * 4);
+            __m256i v = broadcast_four(block[r].values + first + step * 4);
             pairs[r][0] = _mm256_add_epi16(pairs[r][0], _mm256_maddubs_epi16(low, v));
             pairs[r][1] = _mm256_add_epi16(pairs[r][1], _mm256_maddubs_epi16(high, v));
         }
     }
     for (int r = 0; r < rows; r++) {
-        __m256i start = _mm256_set1_epi32(groups[r * groupStride].start - MAGIC_BITS);
+        __m256i start = _mm256_set1_epi32(block[r].groups[group].start - MAGIC_BITS);
         for (int i = 0; i < 2; i++) dot[r][i] = _mm256_add_epi32(start, _mm256_madd_epi16(pairs[r][i], ones));
     }
 }
 
 LANES void narrow_tile(const LinearCall *c, const int bits, size_t row, const uint8_t *panel, float *sums, const int rows) {
     const size_t blockBytes = bits == 8 ? Int8BlockBytes : Int4BlockBytes, groupBytes = bits == 8 ? Int8GroupBytes : Int4GroupBytes;
-    const int8_t *x = (const int8_t *)c->x + row * c->xStrideBytes;
-    const ActivationGroup *groups = c->groups + row * c->groupStride;
     __m256 sum[RowsPerNarrowTile][2];
     for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = _mm256_setzero_ps();
     for (size_t g = 0; g < group_count(c->inputs); g++) {
         __m256i dot[RowsPerNarrowTile][2];
+        const ActivationBlock *block = activation_block(c, row, g / GroupsPerBlock);
+        size_t group = g % GroupsPerBlock;
         const uint8_t *weights = panel + weight_offset(g, blockBytes, groupBytes);
         __builtin_prefetch(weights + 2048);
         __builtin_prefetch(weights + 2048 + 128);
-        narrow_dots(x + g * KernelGroupInputs, c->xStrideBytes, groups + g, c->groupStride, weights, bits, rows, dot);
+        narrow_dots(block, group, weights, bits, rows, dot);
         for (int i = 0; i < 2; i++) {
             __m128i bytes = _mm_loadl_epi64((const __m128i *)(panel + code_offset(g, blockBytes) + i * 8));
             __m256 code = _mm256_cvtepi32_ps(bits == 8 ? _mm256_cvtepu8_epi32(bytes) : _mm256_cvtepi8_epi32(bytes));
             for (int r = 0; r < rows; r++) {
-                __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(dot[r][i]), _mm256_set1_ps(groups[r * c->groupStride + g].scale));
+                __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(dot[r][i]), _mm256_set1_ps(block[r].groups[group].scale));
                 sum[r][i] = _mm256_fmadd_ps(value, code, sum[r][i]);
             }
         }

@@ -1,10 +1,14 @@
 // Linear layers over int8 and int4 weights with AVX-512 VNNI: vpdpbusd adds four products of an unsigned byte (a weight) with a signed one
 // (an activation, broadcast to all 16 outputs) to a 32-bit sum, exactly.
 //
-// Per group of 32 inputs a tile of rows × panels has eight such steps. Then the sums become floats: they started from the bits of 1.5·2^23 (less
-// the weights' offset times the activations' sum), so the accumulator *is* a float 1.5·2^23 + s, and one fused multiply-add with the
-// activation's scale gives s · scale; a second one adds that, times the weights' code, to the f32 sum. So a group costs ten
-// operations per row and panel, eight of them products. The f32 sums live in the first-level cache.
+// Per group of 32 inputs a tile of three rows × four panels has eight such steps. Then the sums become floats: they started from the bits of
+// 1.5·2^23 (less the weights' offset times the activations' sum), so the accumulator *is* a float 1.5·2^23 + s, and one fused multiply-add with
+// the activation's scale gives s · scale; a second one adds that, times the weights' code, to the f32 sum. So a group costs ten operations per
+// row and panel, eight of them products: 80 % of the peak is the most that this arithmetic allows.
+//
+// Three rows, because then twelve integer and twelve float accumulators stay in registers: a tile of six rows must keep its float sums in
+// memory, and the stores cost more than they save. Inputs go in steps of one or two blocks, whose weights lie in the first-level cache
+// while all rows pass. A step first turns its codes into floats, and int4 into bytes as int8 has them, so both formats share one loop.
 
 #pragma once
 
@@ -12,190 +16,242 @@
 #include <immintrin.h>
 
 enum {
-    RowsPerTile = 6,
-    /// How far ahead of its use a weight is asked for, when each is used by few rows and memory sets the pace.
-    StreamAheadBytes = 2048,
+    RowsPerTile = 3,
+    /// Blocks of inputs of one step with many rows. With few, one: the next step's weights must fit into the first-level cache beside it.
+    BlocksPerStep = 2,
+    /// Up to so many rows, a step is one block.
+    FewRows = 48,
+    StepCodes = BlocksPerStep * GroupsPerBlock * PanelsPerPass * KernelPanelOutputs,
 };
 
+/// What a call keeps in scratch.
 typedef struct {
-    const int8_t *x;
-    size_t xStride;
-    const ActivationGroup *groups;
-    size_t groupStride;
-    /// The first block of 128 inputs of the first panel.
+    float sums[KernelLinearRows * SumStride];
+    /// The step's codes: [group][panel][16].
+    float codes[StepCodes];
+    /// The step's weights as int8, if they are int4.
+    uint8_t bytes[PanelsPerPass][BlocksPerStep * Int8BlockBytes];
+} IntScratch;
+_Static_assert(sizeof(IntScratch) <= KernelScratchBytes, "scratch suffices");
+
+/// One step: some blocks of inputs of four panels, or of one.
+typedef struct {
+    const ActivationBlock *x;
+    size_t xRows;
+    /// The first block of the first panel, in int8.
     const uint8_t *blocks;
     size_t panelBytes;
-    size_t groupCount;
-    float *sums;
-    /// From the block of a panel to what should be in the cache next.
-    ptrdiff_t ahead;
-} IntProduct;
+    size_t groups;
+    const float *codes;
+    /// The packed bytes of the next step, and the bytes from one of its panels to the next: to be in the cache when it comes.
+    const uint8_t *next;
+    size_t nextPanelBytes, nextBlockBytes;
+    /// Lines of one of its panels and blocks; 0 where nothing follows.
+    size_t nextLines;
+} IntStep;
 
-// One row's part of a step, dot[p] += w[p] · four activations, for four panels. In assembly because it must stay as it stands: the
+// One row's part of four inputs, dot[p] += w[p] · four activations, for four panels. In assembly because it must stay as it stands: the
 // compiler's scheduler moves loads up until accumulators spill, and its induction variables add an addition per row; either costs a
-// quarter of the speed, since the loop has no instruction to spare. ADDRESS is the row's in terms of x, x + 3 rows and the stride.
-#define DOT_ROW(D, W, ADDRESS)                                                                                        \
-    do {                                                                                                              \
-        __m512i value;                                                                                                \
-        if (count == 4)                                                                                               \
-            __asm__ volatile("vpbroadcastd " ADDRESS ", %[v]\n\t"                                                     \
-                             "vpdpbusd %[v], %[w0], %[d0]\n\t"                                                        \
-                             "vpdpbusd %[v], %[w1], %[d1]\n\t"                                                        \
-                             "vpdpbusd %[v], %[w2], %[d2]\n\t"                                                        \
-                             "vpdpbusd %[v], %[w3], %[d3]"                                                            \
-                             : [d0] "+v"(D[0]), [d1] "+v"(D[1]), [d2] "+v"(D[2]), [d3] "+v"(D[3]), [v] "=&v"(value)   \
-                             : [w0] "v"(W[0]), [w1] "v"(W[1]), [w2] "v"(W[2]), [w3] "v"(W[3]), [x] "r"(x0),           \
-                               [x3] "r"(x3), [s] "r"(xStride)                                                         \
-                             : "memory");                                                                             \
-        else                                                                                                          \
-            __asm__ volatile("vpbroadcastd " ADDRESS ", %[v]\n\t"                                                     \
-                             "vpdpbusd %[v], %[w0], %[d0]"                                                            \
-                             : [d0] "+v"(D[0]), [v] "=&v"(value)                                                      \
-                             : [w0] "v"(W[0]), [x] "r"(x0), [x3] "r"(x3), [s] "r"(xStride)                            \
-                             : "memory");                                                                             \
+// quarter of the speed, since the loop has no instruction to spare. ADDRESS is the row's, in terms of row 1.
+#define DOT_ROW(D, ADDRESS)                                                                                          \
+    do {                                                                                                             \
+        __m512i value;                                                                                               \
+        if (count == 4)                                                                                              \
+            __asm__ volatile("vpbroadcastd " ADDRESS "(%[x]), %[v]\n\t"                                              \
+                             "vpdpbusd %[v], %[w0], %[d0]\n\t"                                                       \
+                             "vpdpbusd %[v], %[w1], %[d1]\n\t"                                                       \
+                             "vpdpbusd %[v], %[w2], %[d2]\n\t"                                                       \
+                             "vpdpbusd %[v], %[w3], %[d3]"                                                           \
+                             : [d0] "+v"(D[0]), [d1] "+v"(D[1]), [d2] "+v"(D[2]), [d3] "+v"(D[3]), [v] "=&v"(value)  \
+                             : [w0] "v"(w0), [w1] "v"(w1), [w2] "v"(w2), [w3] "v"(w3), [x] "r"(x)                    \
+                             : "memory");                                                                            \
+        else                                                                                                         \
+            __asm__ volatile("vpbroadcastd " ADDRESS "(%[x]), %[v]\n\t"                                              \
+                             "vpdpbusd %[v], %[w0], %[d0]"                                                           \
+                             : [d0] "+v"(D[0]), [v] "=&v"(value)                                                     \
+                             : [w0] "v"(w0), [x] "r"(x)                                                              \
+                             : "memory");                                                                            \
     } while (0)
-#define DOT_ROWS(W, OFFSET)                                      \
-    do {                                                         \
-        if (rows > 0) DOT_ROW(dot[0], W, OFFSET "(%[x])");       \
-        if (rows > 1) DOT_ROW(dot[1], W, OFFSET "(%[x],%[s])");  \
-        if (rows > 2) DOT_ROW(dot[2], W, OFFSET "(%[x],%[s],2)");  \
-        if (rows > 3) DOT_ROW(dot[3], W, OFFSET "(%[x3])");      \
-        if (rows > 4) DOT_ROW(dot[4], W, OFFSET "(%[x3],%[s])"); \
-        if (rows > 5) DOT_ROW(dot[5], W, OFFSET "(%[x3],%[s],2)"); \
+#define LOAD_LINE(W, PANEL, K) __asm__ volatile("vmovdqu64 64*" #K "(%1), %0" : "=v"(W) : "r"(PANEL))
+// Four inputs of all rows. Row 1 is the base so that all displacements fit into one byte (of units of four).
+#define FOUR_INPUTS(K)                                       \
+    do {                                                     \
+        __m512i w0, w1 = {0}, w2 = {0}, w3 = {0};            \
+        LOAD_LINE(w0, p0, K);                                \
+        if (count == 4) {                                    \
+            LOAD_LINE(w1, p1, K);                            \
+            LOAD_LINE(w2, p2, K);                            \
+            LOAD_LINE(w3, p3, K);                            \
+        }                                                    \
+        for (int i = 0; i < (prefetch + 7) / 8 && (K) < prefetch; i++) \
+            _mm_prefetch((const char *)next + 64 * (K) + i * nextPanelBytes, _MM_HINT_T0); \
+        DOT_ROW(dot[0], "4*" #K "-192");                     \
+        if (rows > 1) DOT_ROW(dot[1], "4*" #K);              \
+        if (rows > 2) DOT_ROW(dot[2], "4*" #K "+192");       \
     } while (0)
+_Static_assert(sizeof(ActivationBlock) == 192, "the displacements above");
 
-/// One tile of rows × panels over the groups of one block of inputs. Meanwhile it prefetches, `ahead` bytes on, as many lines per step as
-/// `prefetch` says, of panels from `prefetchPanel`.
-LANES void int_tile(const IntProduct *c, const int8_t *x, const ActivationGroup *groups, float *sums, const int bits, const int rows,
-                    const int count, const int prefetch, size_t prefetchPanel) {
-    const size_t blockBytes = bits == 8 ? Int8BlockBytes : Int4BlockBytes, groupBytes = bits == 8 ? Int8GroupBytes : Int4GroupBytes;
-    const size_t xStride = c->xStride, panelBytes = c->panelBytes, groupStride = c->groupStride;
-    const __m512i nibble = _mm512_set1_epi8(15);
-    const uint8_t *codes = c->blocks, *weights = codes + CodeBytes;
-    const ptrdiff_t ahead = c->ahead + (ptrdiff_t)(prefetchPanel * panelBytes);
-    for (size_t left = c->groupCount, inBlock = 0; left > 0; left--) {
-        // Two bases for six rows: every address is base + index · {0, 1, 2}.
-        const int8_t *x0 = x, *x3 = x + 3 * xStride;
-        const uint8_t *weights3 = weights + 3 * panelBytes;
-        __m512i dot[RowsPerTile][PanelsPerPass];
-        for (int r = 0; r < rows; r++) {
-            // Each from memory: a copy of a register would take one of the two ports that the products need.
-            for (int p = 0; p < count; p++) __asm__ volatile("vpbroadcastd %1, %0" : "=v"(dot[r][p]) : "m"(groups[r * groupStride].start));
-        }
-        // One line of 64 bytes per turn. Not unrolled: the unrolled loop outgrows the processor's cache of decoded instructions.
-#pragma clang loop unroll(disable)
-        for (size_t line = 0; line < groupBytes; line += 64) {
-            __m512i w[PanelsPerPass], high[PanelsPerPass];
-            for (int p = 0; p < count; p++) {
-                w[p] = _mm512_loadu_si512((p < 3 ? weights + p * panelBytes : weights3) + line);
+/// One tile of rows × panels over a step. Meanwhile it asks for the next step's weights: per group so many lines as `prefetch` says, from `next` on, of
+/// one panel where they are up to eight, else of two or four.
+LANES void int_tile(const IntStep *s, const ActivationBlock *x0, float *sums, const int rows, const int count, const int prefetch,
+                    const uint8_t *next) {
+    const size_t nextPanelBytes = s->nextPanelBytes;
+    const uint8_t *p0 = s->blocks + CodeBytes, *p1 = p0 + s->panelBytes, *p2 = p1 + s->panelBytes, *p3 = p2 + s->panelBytes;
+    const float *codes = s->codes;
+    __m512 sum[RowsPerTile][PanelsPerPass];
+    for (int r = 0; r < rows; r++)
+        for (int p = 0; p < count; p++) sum[r][p] = _mm512_load_ps(sums + r * SumStride + p * 16);
+    for (size_t left = s->groups;;) {
+        const int8_t *x = x0[1].values;
+        const ActivationGroup *groups = x0->groups;
+        size_t n = left < GroupsPerBlock ? left : GroupsPerBlock;
+        for (size_t g = 0; g < n; g++) {
+            __m512i dot[RowsPerTile][PanelsPerPass];
+            for (int r = 0; r < rows; r++) {
+                // Each from memory: a copy of a register would take one of the two ports that the products need.
+                const int32_t *start = &groups[r * (sizeof(ActivationBlock) / sizeof(ActivationGroup))].start;
+                for (int p = 0; p < count; p++) __asm__ volatile("vpbroadcastd %1, %0" : "=v"(dot[r][p]) : "m"(*start));
             }
-            for (int p = 0; p < prefetch; p++) _mm_prefetch((const char *)weights + line + ahead + p * panelBytes, _MM_HINT_T0);
-            if (bits == 4)
+            FOUR_INPUTS(0);
+            FOUR_INPUTS(1);
+            FOUR_INPUTS(2);
+            FOUR_INPUTS(3);
+            FOUR_INPUTS(4);
+            FOUR_INPUTS(5);
+            FOUR_INPUTS(6);
+            FOUR_INPUTS(7);
+            for (int r = 0; r < rows; r++) {
+                const ActivationGroup *group = &groups[r * (sizeof(ActivationBlock) / sizeof(ActivationGroup))];
+                __m512 scale = _mm512_set1_ps(group->scale), offset = _mm512_set1_ps(group->offset);
                 for (int p = 0; p < count; p++) {
-                    high[p] = _mm512_and_si512(_mm512_srli_epi16(w[p], 4), nibble);
-                    w[p] = _mm512_and_si512(w[p], nibble);
+                    __m512 value = _mm512_fmadd_ps(_mm512_castsi512_ps(dot[r][p]), scale, offset);
+                    sum[r][p] = _mm512_fmadd_ps(value, _mm512_load_ps(codes + p * 16), sum[r][p]);
                 }
-            DOT_ROWS(w, "");
-            if (bits == 4) DOT_ROWS(high, "4");
-            x0 += bits == 8 ? 4 : 8;
-            x3 += bits == 8 ? 4 : 8;
-        }
-        __m512 code[PanelsPerPass];
-        for (int p = 0; p < count; p++) {
-            __m128i bytes = _mm_loadu_si128((const __m128i *)(codes + p * panelBytes));
-            code[p] = _mm512_cvtepi32_ps(bits == 8 ? _mm512_cvtepu8_epi32(bytes) : _mm512_cvtepi8_epi32(bytes));
-        }
-        for (int r = 0; r < rows; r++) {
-            const ActivationGroup *group = &groups[r * groupStride];
-            __m512 scale = _mm512_set1_ps(group->scale), offset = _mm512_set1_ps(group->offset);
-            for (int p = 0; p < count; p++) {
-                float *sum = sums + r * SumStride + p * 16;
-                __m512 value = _mm512_fmadd_ps(_mm512_castsi512_ps(dot[r][p]), scale, offset);
-                _mm512_store_ps(sum, _mm512_fmadd_ps(value, code[p], _mm512_load_ps(sum)));
             }
+            x += KernelGroupInputs;
+            groups++;
+            codes += PanelsPerPass * 16;
+            p0 += Int8GroupBytes;
+            p1 += Int8GroupBytes;
+            p2 += Int8GroupBytes;
+            p3 += Int8GroupBytes;
+            next += (prefetch < 8 ? prefetch : 8) * 64;
         }
-        x += KernelGroupInputs;
-        groups++;
-        codes += KernelPanelOutputs;
-        weights += groupBytes;
-        if (++inBlock == GroupsPerBlock) {
-            inBlock = 0;
-            codes += blockBytes - CodeBytes;
-            weights += CodeBytes;
-        }
+        if ((left -= n) == 0) break;
+        x0 += s->xRows;
+        p0 += CodeBytes;
+        p1 += CodeBytes;
+        p2 += CodeBytes;
+        p3 += CodeBytes;
+        next += s->nextBlockBytes - GroupsPerBlock * (prefetch < 8 ? prefetch : 8) * 64;
     }
+    for (int r = 0; r < rows; r++)
+        for (int p = 0; p < count; p++) _mm512_store_ps(sums + r * SumStride + p * 16, sum[r][p]);
 }
+_Static_assert(sizeof(ActivationBlock) % sizeof(ActivationGroup) == 0, "groups of neighbouring rows are so many groups apart");
 
-LANES void int_tile_of(const IntProduct *c, const int8_t *x, const ActivationGroup *groups, float *sums, const int bits, size_t rows,
-                       const int count, const int prefetch, size_t prefetchPanel) {
+LANES void int_tile_of(const IntStep *s, const ActivationBlock *x, float *sums, size_t rows, const int count, const int prefetch,
+                       const uint8_t *next) {
     switch (rows) {
-    case 6: int_tile(c, x, groups, sums, bits, 6, count, prefetch, prefetchPanel); break;
-    case 5: int_tile(c, x, groups, sums, bits, 5, count, prefetch, prefetchPanel); break;
-    case 4: int_tile(c, x, groups, sums, bits, 4, count, prefetch, prefetchPanel); break;
-    case 3: int_tile(c, x, groups, sums, bits, 3, count, prefetch, prefetchPanel); break;
-    case 2: int_tile(c, x, groups, sums, bits, 2, count, prefetch, prefetchPanel); break;
-    case 1: int_tile(c, x, groups, sums, bits, 1, count, prefetch, prefetchPanel); break;
-    default: break;
+    case 3: int_tile(s, x, sums, 3, count, prefetch, next); break;
+    case 2: int_tile(s, x, sums, 2, count, prefetch, next); break;
+    default: int_tile(s, x, sums, 1, count, prefetch, next); break;
     }
 }
 
-/// All rows. The tiles share the work of prefetching the next block, so that reading memory spreads over the time of computing.
-LANES void int_rows(const IntProduct *c, const int bits, size_t rows, const int count) {
-    const int8_t *x = c->x;
-    const ActivationGroup *groups = c->groups;
-    float *sums = c->sums;
+/// All rows. The tiles share the work of fetching the next step evenly, so that reading memory spreads over the time of computing.
+LANES void int_rows(const IntStep *s, float *sums, size_t rows, const int count) {
+    const ActivationBlock *x = s->x;
     size_t tiles = (rows + RowsPerTile - 1) / RowsPerTile;
-    size_t lines = count == 1 ? 1 : tiles == 1 ? 4 : tiles <= 3 ? 2 : 1;  // per step
+    size_t linesPerPanel = s->nextLines;
+    // Of a block's lines, what each tile fetches.
+    size_t share = count == 1 ? (tiles >= 4 ? 8 : 32) : tiles >= 16 ? 8 : tiles >= 8 ? 16 : tiles >= 4 ? 32 : tiles >= 2 ? 64 : 128;
     for (size_t tile = 0; tile < tiles; tile++) {
-        size_t n = (rows + tiles - tile - 1) / (tiles - tile);  // even tiles: 8 rows are 4 + 4, not 6 + 2
-        size_t panel = tile * lines;
-        if (panel >= (size_t)count) int_tile_of(c, x, groups, sums, bits, n, count, 0, 0);
-        else if (lines == 1) int_tile_of(c, x, groups, sums, bits, n, count, 1, panel);
-        else if (lines == 2) int_tile_of(c, x, groups, sums, bits, n, count, 2, panel);
-        else int_tile_of(c, x, groups, sums, bits, n, count, 4, panel);
-        x += n * c->xStride;
-        groups += n * c->groupStride;
+        size_t n = (rows + tiles - tile - 1) / (tiles - tile);  // even tiles: 4 rows are 2 + 2, not 3 + 1
+        size_t first = tile * share, panel = first / (linesPerPanel ? linesPerPanel : 1);
+        const uint8_t *next = s->next + panel * s->nextPanelBytes + (first - panel * linesPerPanel) * 64;
+        if (panel >= (size_t)count || linesPerPanel == 0) int_tile_of(s, x, sums, n, count, 0, s->next);
+        else if (share == 8) int_tile_of(s, x, sums, n, count, 2, next);
+        else if (share == 16) int_tile_of(s, x, sums, n, count, 4, next);
+        else if (share == 32) int_tile_of(s, x, sums, n, count, 8, next);
+        else if (share == 64) int_tile_of(s, x, sums, n, count, 16, next);
+        else int_tile_of(s, x, sums, n, count, 32, next);
+        x += n;
         sums += n * SumStride;
         rows -= n;
     }
 }
 
-LANES void linear_int(const LinearCall *c, const int bits, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, float *sums) {
+/// The codes of `groups` groups of a panel as floats, every 64 of them from one group to the next.
+LANES void expand_codes(const uint8_t *blocks, const int bits, size_t groups, float *codes) {
+    const size_t blockBytes = bits == 8 ? Int8BlockBytes : Int4BlockBytes;
+    for (size_t g = 0; g < groups; g++) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(blocks + g / GroupsPerBlock * blockBytes + g % GroupsPerBlock * KernelPanelOutputs));
+        _mm512_store_ps(codes + g * PanelsPerPass * 16,
+                        _mm512_cvtepi32_ps(bits == 8 ? _mm512_cvtepu8_epi32(bytes) : _mm512_cvtepi8_epi32(bytes)));
+    }
+}
+
+/// Some groups of int4 weights as blocks of int8. The codes' place stays empty.
+LANES void expand_nibbles(const uint8_t *blocks, size_t groups, uint8_t *bytes) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    for (size_t g = 0; g < groups; g++) {
+        const uint8_t *from = blocks + g / GroupsPerBlock * Int4BlockBytes + CodeBytes + g % GroupsPerBlock * Int4GroupBytes;
+        uint8_t *to = bytes + g / GroupsPerBlock * Int8BlockBytes + CodeBytes + g % GroupsPerBlock * Int8GroupBytes;
+        for (size_t line = 0; line < Int4GroupBytes; line += 64) {
+            __m512i w = _mm512_loadu_si512(from + line);
+            _mm512_storeu_si512(to + 2 * line, _mm512_and_si512(w, nibble));
+            _mm512_storeu_si512(to + 2 * line + 64, _mm512_and_si512(_mm512_srli_epi16(w, 4), nibble));
+        }
+    }
+}
+
+LANES void linear_int(const LinearCall *c, const int bits, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, IntScratch *scratch) {
     const size_t blockBytes = bits == 8 ? Int8BlockBytes : Int4BlockBytes;
     size_t panelBytes = packed_panel_bytes(bits == 8 ? WeightInt8 : WeightInt4, c->inputs);
     size_t total = group_count(c->inputs);
-    int streaming = rows <= RowsPerTile;
-    size_t cached = BlockCacheBytes / PanelsPerPass / blockBytes;  // blocks of 128 inputs
-    size_t step = streaming ? total : (cached ? cached : 1) * GroupsPerBlock;
+    size_t stepGroups = (rows <= FewRows ? 1 : BlocksPerStep) * GroupsPerBlock;
     for (size_t p = 0; p < panels; p += PanelsPerPass) {
         size_t count = panels - p < PanelsPerPass ? panels - p : PanelsPerPass;
         const uint8_t *weights = (const uint8_t *)c->weights + (firstPanel + p) * panelBytes;
-        memset(sums, 0, rows * SumStride * 4);
-        for (size_t g = 0; g < total; g += step) {
-            // The next block of these panels, or the first of the next panels.
-            size_t next = g + step < total ? (g + step) / GroupsPerBlock * blockBytes : p + PanelsPerPass < panels ? PanelsPerPass * panelBytes : 0;
-            IntProduct product = {
-                .x = (const int8_t *)c->x + firstRow * c->xStrideBytes + g * KernelGroupInputs,
-                .xStride = c->xStrideBytes,
-                .groups = c->groups + firstRow * c->groupStride + g,
-                .groupStride = c->groupStride,
-                .blocks = weights + ScaleBytes + g / GroupsPerBlock * blockBytes,
-                .panelBytes = panelBytes,
-                .groupCount = total - g < step ? total - g : step,
-                .sums = sums,
-                .ahead = streaming ? StreamAheadBytes : (ptrdiff_t)next - (ptrdiff_t)(g / GroupsPerBlock * blockBytes),
+        memset(scratch->sums, 0, rows * SumStride * 4);
+        for (size_t g = 0; g < total; g += stepGroups) {
+            size_t block = g / GroupsPerBlock, groups = total - g < stepGroups ? total - g : stepGroups;
+            const uint8_t *packed = weights + ScaleBytes + block * blockBytes;
+            // The next step of these panels, or the first of the next panels.
+            const uint8_t *next = g + stepGroups < total ? packed + stepGroups / GroupsPerBlock * blockBytes
+                                  : p + PanelsPerPass < panels ? weights + PanelsPerPass * panelBytes + ScaleBytes : NULL;
+            for (size_t i = 0; i < count; i++) {
+                if (next)
+                    for (size_t b = 0; b < stepGroups / GroupsPerBlock; b++)
+                        _mm_prefetch((const char *)next + i * panelBytes + b * blockBytes, _MM_HINT_T0);
+                expand_codes(packed + i * panelBytes, bits, groups, scratch->codes + i * 16);
+                if (bits == 4) expand_nibbles(packed + i * panelBytes, groups, scratch->bytes[i]);
+            }
+            IntStep step = {
+                .x = activation_block(c, firstRow, block),
+                .xRows = c->xRows,
+                .blocks = bits == 8 ? packed : scratch->bytes[0],
+                .panelBytes = bits == 8 ? panelBytes : sizeof scratch->bytes[0],
+                .groups = groups,
+                .codes = scratch->codes,
+                .next = next + CodeBytes,
+                .nextPanelBytes = panelBytes,
+                .nextBlockBytes = blockBytes,
+                .nextLines = next ? (blockBytes - CodeBytes) / 64 : 0,
             };
             if (count == PanelsPerPass) {
-                int_rows(&product, bits, rows, PanelsPerPass);
+                int_rows(&step, scratch->sums, rows, PanelsPerPass);
                 continue;
             }
             for (size_t i = 0; i < count; i++) {
-                int_rows(&product, bits, rows, 1);
-                product.blocks += panelBytes;
-                product.sums += 16;
+                int_rows(&step, scratch->sums + i * 16, rows, 1);
+                step.blocks += step.panelBytes;
+                step.codes += 16;
+                step.next += panelBytes;
             }
         }
         for (size_t i = 0; i < count; i++)
-            finish_panel(c, sums + i * 16, firstRow, rows, firstPanel + p + i, (const float *)(weights + i * panelBytes));
+            finish_panel(c, scratch->sums + i * 16, firstRow, rows, firstPanel + p + i, (const float *)(weights + i * panelBytes));
     }
 }

@@ -62,7 +62,7 @@ static void round_row(const float *x, size_t columns, size_t padded, uint16_t *o
 
 typedef int8_t B16 __attribute__((vector_size(16)));
 
-static void quantize_row(const float *x, size_t columns, int32_t weightOffset, int8_t *q, ActivationGroup *groups) {
+static void quantize_row(const float *x, size_t columns, int32_t weightOffset, ActivationBlock *out, size_t stride) {
     for (size_t g = 0; g < group_count(columns); g++) {
         size_t first = g * KernelGroupInputs, n = columns - first < KernelGroupInputs ? columns - first : KernelGroupInputs;
         F16 low = load_first(x + first, n < 16 ? n : 16, 0), high = n > 16 ? load_first(x + first + 16, n - 16, 0) : all16(0);
@@ -75,12 +75,14 @@ static void quantize_row(const float *x, size_t columns, int32_t weightOffset, i
         F16 floor = all16(-127), ceiling = all16(127);
         I16 ql = (I16)(max16(floor, min16(low * inverse, ceiling)) + MAGIC_FLOAT) - MAGIC_BITS;
         I16 qh = (I16)(max16(floor, min16(high * inverse, ceiling)) + MAGIC_FLOAT) - MAGIC_BITS;
+        ActivationBlock *block = &out[g / GroupsPerBlock * stride];
+        int8_t *q = block->values + g % GroupsPerBlock * KernelGroupInputs;
         B16 bytes = __builtin_convertvector(ql, B16);
-        memcpy(q + first, &bytes, 16);
+        memcpy(q, &bytes, 16);
         bytes = __builtin_convertvector(qh, B16);
-        memcpy(q + first + 16, &bytes, 16);
+        memcpy(q + 16, &bytes, 16);
         int32_t sum = __builtin_reduce_add(ql + qh);
-        groups[g] = (ActivationGroup){MAGIC_BITS - weightOffset * sum, scale, -MAGIC_FLOAT * scale};
+        block->groups[g % GroupsPerBlock] = (ActivationGroup){MAGIC_BITS - weightOffset * sum, scale, -MAGIC_FLOAT * scale};
     }
 }
 

@@ -16,6 +16,6 @@ void scalar_linear_bf16(const LinearCall *, size_t, size_t, size_t, size_t, void
 void scalar_linear_int8(const LinearCall *, size_t, size_t, size_t, size_t, void *);
 void scalar_linear_int4(const LinearCall *, size_t, size_t, size_t, size_t, void *);
 void scalar_round_row(const float *x, size_t columns, size_t padded, uint16_t *out);
-void scalar_quantize_row(const float *x, size_t columns, int32_t weightOffset, int8_t *q, ActivationGroup *groups);
+void scalar_quantize_row(const float *x, size_t columns, int32_t weightOffset, ActivationBlock *out, size_t stride);
 void scalar_attention(const AttentionCall *, size_t, size_t, size_t, size_t, size_t, float *, void *);
 void scalar_attention_merge(const float *partial, size_t stride, size_t tiles, size_t headDim, float *y);

@@ -52,17 +52,18 @@ static void add_group(const int32_t dot[16], ActivationGroup group, const float 
 
 void scalar_linear_int8(const LinearCall *c, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, void *scratch) {
     FOR_EACH_ROW_AND_PANEL(WeightInt8) {
-        const int8_t *x = row_at(c, r);
         const uint8_t *panel = (const uint8_t *)c->weights + p * panelBytes;
         float sums[16] = {0};
         for (size_t g = 0; g < group_count(c->inputs); g++) {
+            const ActivationBlock *block = activation_block(c, r, g / GroupsPerBlock);
+            const int8_t *x = block->values + g % GroupsPerBlock * KernelGroupInputs;
             const uint8_t *w = panel + weight_offset(g, Int8BlockBytes, Int8GroupBytes);
             int32_t dot[16] = {0};
             float code[16];
             for (size_t i = 0; i < KernelGroupInputs; i++)
-                for (size_t o = 0; o < 16; o++) dot[o] += w[i / 4 * 64 + o * 4 + i % 4] * x[g * KernelGroupInputs + i];
+                for (size_t o = 0; o < 16; o++) dot[o] += w[i / 4 * 64 + o * 4 + i % 4] * x[i];
             for (size_t o = 0; o < 16; o++) code[o] = panel[code_offset(g, Int8BlockBytes) + o];
-            add_group(dot, c->groups[r * c->groupStride + g], code, sums);
+            add_group(dot, block->groups[g % GroupsPerBlock], code, sums);
         }
         for (size_t o = 0; o < 16; o++) sums[o] *= ((const float *)panel)[o];
         store(c, sums, r, p);
@@ -71,18 +72,19 @@ void scalar_linear_int8(const LinearCall *c, size_t firstRow, size_t rows, size_
 
 void scalar_linear_int4(const LinearCall *c, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, void *scratch) {
     FOR_EACH_ROW_AND_PANEL(WeightInt4) {
-        const int8_t *x = row_at(c, r);
         const uint8_t *panel = (const uint8_t *)c->weights + p * panelBytes;
         float sums[16] = {0};
         for (size_t g = 0; g < group_count(c->inputs); g++) {
+            const ActivationBlock *block = activation_block(c, r, g / GroupsPerBlock);
+            const int8_t *x = block->values + g % GroupsPerBlock * KernelGroupInputs;
             const uint8_t *w = panel + weight_offset(g, Int4BlockBytes, Int4GroupBytes);
             int32_t dot[16] = {0};
             float code[16];
             for (size_t i = 0; i < KernelGroupInputs; i++)
                 for (size_t o = 0; o < 16; o++)
-                    dot[o] += (w[i / 8 * 64 + o * 4 + i % 4] >> (i / 4 % 2 * 4) & 15) * x[g * KernelGroupInputs + i];
+                    dot[o] += (w[i / 8 * 64 + o * 4 + i % 4] >> (i / 4 % 2 * 4) & 15) * x[i];
             for (size_t o = 0; o < 16; o++) code[o] = (int8_t)panel[code_offset(g, Int4BlockBytes) + o];
-            add_group(dot, c->groups[r * c->groupStride + g], code, sums);
+            add_group(dot, block->groups[g % GroupsPerBlock], code, sums);
         }
         for (size_t o = 0; o < 16; o++) sums[o] *= ((const float *)panel)[o];
         store(c, sums, r, p);
@@ -93,7 +95,7 @@ void scalar_round_row(const float *x, size_t columns, size_t padded, uint16_t *o
     for (size_t i = 0; i < padded; i++) out[i] = i < columns ? float_to_bf16(x[i]) : 0;
 }
 
-void scalar_quantize_row(const float *x, size_t columns, int32_t weightOffset, int8_t *q, ActivationGroup *groups) {
+void scalar_quantize_row(const float *x, size_t columns, int32_t weightOffset, ActivationBlock *out, size_t stride) {
     for (size_t g = 0; g < group_count(columns); g++) {
         size_t first = g * KernelGroupInputs, n = columns - first < KernelGroupInputs ? columns - first : KernelGroupInputs;
         float largest = 0;
@@ -103,13 +105,15 @@ void scalar_quantize_row(const float *x, size_t columns, int32_t weightOffset, i
         }
         float scale = activation_scale(largest);
         float inverse = scale > 0 ? 1.0f / scale : 0;
+        ActivationBlock *block = &out[g / GroupsPerBlock * stride];
+        int8_t *q = block->values + g % GroupsPerBlock * KernelGroupInputs;
         int32_t sum = 0;
         for (size_t i = 0; i < KernelGroupInputs; i++) {
             float v = i < n ? x[first + i] * inverse : 0;
             int32_t integer = v > -128 && v < 128 ? (int32_t)nearbyintf(v) : 0;
-            q[first + i] = (int8_t)(integer > 127 ? 127 : integer < -127 ? -127 : integer);
-            sum += q[first + i];
+            q[i] = (int8_t)(integer > 127 ? 127 : integer < -127 ? -127 : integer);
+            sum += q[i];
         }
-        groups[g] = (ActivationGroup){MAGIC_BITS - weightOffset * sum, scale, -MAGIC_FLOAT * scale};
+        block->groups[g % GroupsPerBlock] = (ActivationGroup){MAGIC_BITS - weightOffset * sum, scale, -MAGIC_FLOAT * scale};
     }
 }

@@ -24,6 +24,8 @@ enum {
     KernelPanelOutputs = 16,
     /// Inputs that share one scale in the int8 and int4 formats.
     KernelGroupInputs = 32,
+    /// Inputs of one block of those formats: what is adjacent in memory, of weights and of quantised activations.
+    KernelBlockInputs = 128,
     /// Rows that one call of a linear kernel may be given: bounds its scratch.
     KernelLinearRows = 512,
     /// Bytes of scratch that every worker owns and passes to kernels that ask for it. 64-byte aligned.
@@ -52,14 +54,20 @@ typedef struct {
     float offset;
 } ActivationGroup;
 
+/// One row's values of a block of inputs for the int8 and int4 kernels. Rows of the same block follow each other, then comes the next block:
+/// block b of row r is at [b · rows + r]. So a tile of rows walks through memory in one stream. Three lines of 64 bytes.
+typedef struct {
+    int8_t values[KernelBlockInputs];
+    ActivationGroup groups[KernelBlockInputs / KernelGroupInputs];
+    uint8_t padding[16];
+} ActivationBlock;
+
 /// A linear layer y = x·Wᵀ (+ bias) (+ y) over prepared rows.
 typedef struct {
-    /// Rows as the format wants them: f32, bf16 (pairs) or int8.
+    /// Rows as the format wants them: f32 or bf16 (pairs), `xStrideBytes` from row to row; int8 and int4 read ActivationBlock[][xRows].
     const void *x;
     size_t xStrideBytes;
-    /// One per row and group; int8 and int4 only.
-    const ActivationGroup *groups;
-    size_t groupStride;
+    size_t xRows;
     size_t inputs;
     const void *weights;
     size_t outputs;
@@ -108,8 +116,9 @@ typedef struct {
 
     /// Rounds a row to bf16, to nearest even; pads with zeros to `padded`.
     void (*roundRow)(const float *x, size_t columns, size_t padded, uint16_t *out);
-    /// Quantises a row in groups of 32 inputs; pads the last with zeros. `weightOffset` is 128 (int8) or 8 (int4).
-    void (*quantizeRow)(const float *x, size_t columns, int32_t weightOffset, int8_t *q, ActivationGroup *groups);
+    /// Quantises a row in groups of 32 inputs; pads the last group with zeros. Its blocks go to out[0], out[stride] … `weightOffset` is 128
+    /// (int8) or 8 (int4).
+    void (*quantizeRow)(const float *x, size_t columns, int32_t weightOffset, ActivationBlock *out, size_t stride);
 
     /// t[row][j] = scale · Σ x[row]·a[j], for ranks firstRank..<firstRank+ranks of a [rank][inputs].
     void (*loraShrink)(const float *x, size_t xStride, size_t rows, size_t inputs, const void *a, TensorElement element,

@@ -20,8 +20,10 @@ import Testing
         for result in results { #expect(result.nats.count == 64) }
         #expect(results[0].nats.allSatisfy { $0 == 0 } && results[0].agreement == 1)
         #expect(results[0].perplexity == results[0].referencePerplexity)
-        #expect(0 < results[1].mean && results[1].mean < results[2].mean && results[2].mean < results[3].mean)
-        #expect(results[3].agreement < 1 || results[3].mean < 0.1)
+        // Medians: a row whose router chooses another expert moves a mean of so few.
+        let medians = results.map { median($0.nats) }
+        #expect(0 < medians[1] && medians[1] < medians[2] && medians[2] < medians[3] && medians[3] < 0.1)
+        #expect(results[3].mean > 0 && results[3].error > 0)
         #expect(report.table.contains("int4") && report.json["results"]?.array?.count == 4)
     }
 

@@ -18,7 +18,7 @@ import Testing
         for result in report.results {
             #expect(result.seconds.count == 2 && result.tokensPerSecond > 0, "\(result.name)")
             #expect(result.percent { $0.limitSeconds(report.peak) } > 0, "\(result.name)")
-            #expect((report.ratio(of: result) != nil) == result.name.contains("adapters"), "\(result.name)")
+            #expect((report.ratio(of: result) != nil) == result.name.contains("adapter"), "\(result.name)")
         }
         let prefill = report.results[1]
         #expect(prefill.tokens == 70 && prefill.steps == 2)
@@ -45,6 +45,12 @@ import Testing
         let work = WorkCounter(dense).count(batch)
         #expect(work.operationCount == Double(expected))
 
+        // A sliding window bounds what a row sees, and what a step reads of the cache.
+        let sliding = try Repository.model(Repository.fixture("mistral")), window = try #require(sliding.configuration.layers[0].window)
+        let far = BenchSequence(tokens: 4 * window, layout: sliding.kvLayout)
+        let works = [2 * window, 3 * window].map { WorkCounter(sliding).count(Batch(tokens: [1, 2], sequences: [far.rows(2, at: $0, logits: 0..<0)])) }
+        #expect(works[0].operationCount == works[1].operationCount && works[0].bytes == works[1].bytes)
+
         let mixture = try Repository.model(Repository.fixture("qwen3_moe"))
         let m = mixture.configuration, experts = try #require(m.experts)
         let one = Batch(tokens: [1], sequences: [BenchSequence(tokens: 16, layout: mixture.kvLayout).rows(1, at: 0, logits: 0..<0)])
@@ -70,5 +76,8 @@ import Testing
         plan.decode = [9]
         #expect(throws: BenchError.self) { try ModelBenchmark(model: model, adapters: [], plan: plan) }
         #expect(throws: BenchError.self) { try BenchAdapter.load(1, from: Repository.root + "/Sources", model: model) }
+        for arguments in [["--prefill", "12,x"], ["--decode", "0"], ["--steps", "0"], ["--threads", "0"], ["--weights", "int3"]] {
+            #expect(throws: (any Error).self) { try ModelCommand.parse(["model"] + arguments) }
+        }
     }
 }

@@ -126,9 +126,9 @@ struct ModelBenchmark {
             }
             append("decode \(count)", count, decode([]), in: sequences)
             guard count <= adapters.count else { continue }
-            let costs = adapters.prefix(count).map(\.cost)
+            let costs = adapters.prefix(count).map(\.cost), adapted = count == 1 ? "1 adapter" : "\(count) adapters"
             append(
-                "decode \(count), \(count) adapters", count, decode(adapters), in: sequences, costs: stepTokens.map { _ in costs }, base: jobs.count - 1)
+                "decode \(count), \(adapted)", count, decode(adapters), in: sequences, costs: stepTokens.map { _ in costs }, base: jobs.count - 1)
 
             // Whole prompts, as many in a batch as it holds.
             let prompt = tokens(count * plan.mixedRows), perBatch = model.maxRows / plan.mixedRows
@@ -144,7 +144,7 @@ struct ModelBenchmark {
             }
             append("prefill \(count) x \(plan.mixedRows)", count, prefill([]), in: short)
             append(
-                "prefill \(count) x \(plan.mixedRows), \(count) adapters", count, prefill(adapters), in: short, costs: groups.map { costs[$0].map(\.self) },
+                "prefill \(count) x \(plan.mixedRows), \(adapted)", count, prefill(adapters), in: short, costs: groups.map { costs[$0].map(\.self) },
                 base: jobs.count - 1)
         }
         return jobs

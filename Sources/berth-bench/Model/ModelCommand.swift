@@ -10,8 +10,9 @@ struct ModelCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "model", abstract: "Prefill, decode and mixed adapters of one model, without a daemon.",
         discussion: """
-            With --adapters, every decode of N sequences is measured again with N different adapters, and so is a prefill of N short prompts; \
-            "of base" is how fast that is in proportion to the same without adapters.
+            With --adapters, every decode of N sequences is measured again with N different adapters, where there are so many, and so is a \
+            prefill of N short prompts; "of base" is how fast that is in proportion to the same without adapters. "% limit" is the part of the \
+            time that the longer of two would take anyway: the operations at the measured peak, or the bytes at the measured read speed.
             """)
 
     @OptionGroup var options: ModelOptions

@@ -76,15 +76,11 @@ struct WorkCounter {
     private func addAttention(of sequence: Batch.Sequence, to work: inout StepWork) {
         let bytesPerPosition = Double(layout.pageBytes) / Double(layout.blockTokens * layout.layers)
         for layer in configuration.layers {
-            var positions = 0, furthest = 0
-            for row in 0..<sequence.rowCount {
-                let all = sequence.startPosition + row + 1
-                let seen = min(all, layer.window ?? all)
-                positions += seen
-                furthest = max(furthest, seen + (sequence.rowCount - 1 - row))
-            }
+            func seen(by row: Int) -> Int { min(sequence.startPosition + row + 1, layer.window ?? .max) }
+            let positions = (0..<sequence.rowCount).reduce(0) { $0 + seen(by: $1) }
             work.compute(4 * Double(positions * configuration.queryWidth), in: .f32)
-            work.read(bytesPerPosition * Double(min(furthest, sequence.startPosition + sequence.rowCount)))
+            // From the first position that the first row sees to the last row's own.
+            work.read(bytesPerPosition * Double(seen(by: 0) + sequence.rowCount - 1))
         }
     }
 }

@@ -75,7 +75,7 @@ extension Compute {
         precondition(x.columns == w.inputs, "rows of \(x.columns) columns meet weights of \(w.inputs) inputs")
         precondition(y.count == x.count && y.columns == w.outputs)
         return LinearCall(
-            x: x.values, xStrideBytes: x.strideBytes, xRows: x.count, inputs: w.inputs, weights: w.memory,
+            x: x.values, xRows: x.count, inputs: w.inputs, weights: w.memory,
             outputs: w.outputs, y: y.base, yStride: y.stride, bias: bias, accumulate: accumulate ? 1 : 0)
     }
 

@@ -3,63 +3,55 @@
 import BerthCore
 import CKernels
 
-/// Rows rounded or quantised for one weight format. Reused from call to call; its buffers only grow.
-///
-/// For f32 weights, and for bf16 weights where the kernels multiply in f32, this is a view of the rows given to `prepare`: they
-/// must stay as they are until the linears have run.
+/// Rows arranged for one weight format: f32 in blocks, rounded to bf16, or quantised. Reused from call to call; its buffer only grows.
 public final class PreparedRows {
     public private(set) var count = 0
     public private(set) var columns = 0
     public private(set) var format = WeightFormat.f32
 
+    /// Blocks of inputs, each of all rows, as `LinearCall` has them.
     var values: UnsafeRawPointer?
-    /// Of the float forms; int8 and int4 are `ActivationBlock[][count]`.
-    var strideBytes = 0
-
-    private var valueBuffer = GrowingBuffer()
+    private var buffer = GrowingBuffer()
 
     public init() {}
 
-    func view(_ x: Rows, as format: WeightFormat) {
+    /// Room for the rows of `x` in blocks of `blockColumns` inputs that take `blockBytes`.
+    func reserve(_ x: Rows, as format: WeightFormat, blockColumns: Int, blockBytes: Int) -> UnsafeMutableRawPointer {
         (count, columns, self.format) = (x.count, x.columns, format)
-        values = UnsafeRawPointer(x.base)
-        strideBytes = x.stride * 4
-    }
-
-    /// Room for `bytes`, which become rows in `format`.
-    func reserve(_ x: Rows, as format: WeightFormat, bytes: Int, strideBytes: Int = 0) -> UnsafeMutableRawPointer {
-        (count, columns, self.format) = (x.count, x.columns, format)
-        self.strideBytes = strideBytes
-        let memory = valueBuffer.reserve(bytes)
+        let memory = buffer.reserve(x.count * ((x.columns + blockColumns - 1) / blockColumns) * blockBytes)
         values = UnsafeRawPointer(memory)
         return memory
     }
+
+    /// Bytes that a row takes at most, whatever the format and the kernels: those of f32, to a whole block.
+    public static func mostBytes(columns: Int) -> Int { columns * 4 + KernelRowBlockBytes }
 }
 
 extension Compute {
-    /// Bytes from one row to the next: an odd number of cache lines, so that rows do not crowd into the same sets of a cache.
-    private static func spread(_ bytes: Int) -> Int { ((bytes + 63) / 64 | 1) * 64 }
-
-    /// Rounds or quantises `x` for weights of `format`. Each row by itself, so batches do not matter.
+    /// Arranges, rounds or quantises `x` for weights of `format`. Each row by itself, so batches do not matter.
     public func prepare(_ x: Rows, for format: WeightFormat, into p: PreparedRows) {
         let table = table.pointee
         switch format {
-        case .f32:
-            p.view(x, as: format)
-        case .bf16 where table.bf16Rows == 0:
-            p.view(x, as: format)
-        case .bf16:
-            let padded = (x.columns + 1) / 2 * 2
-            let stride = Self.spread(padded * 2)
-            let memory = p.reserve(x, as: format, bytes: x.count * stride, strideBytes: stride)
+        case .f32, .bf16:
+            let rounds = format == .bf16 && table.bf16Rows != 0
+            let blockColumns = KernelRowBlockBytes / (rounds ? 2 : 4)
+            let memory = p.reserve(x, as: format, blockColumns: blockColumns, blockBytes: KernelRowBlockBytes)
             overRows(x.count, columns: x.columns) { rows in
                 for row in rows {
-                    table.roundRow(x[row], x.columns, padded, (memory + row * stride).assumingMemoryBound(to: UInt16.self))
+                    var block = memory + row * KernelRowBlockBytes
+                    for column in stride(from: 0, to: x.columns, by: blockColumns) {
+                        let columns = min(blockColumns, x.columns - column)
+                        if rounds {
+                            table.roundRow(x[row] + column, columns, (columns + 1) / 2 * 2, block.assumingMemoryBound(to: UInt16.self))
+                        } else {
+                            block.copyMemory(from: x[row] + column, byteCount: columns * 4)
+                        }
+                        block += x.count * KernelRowBlockBytes
+                    }
                 }
             }
         case .int8, .int4:
-            let blocks = (x.columns + KernelBlockInputs - 1) / KernelBlockInputs
-            let memory = p.reserve(x, as: format, bytes: x.count * blocks * MemoryLayout<ActivationBlock>.stride)
+            let memory = p.reserve(x, as: format, blockColumns: KernelBlockInputs, blockBytes: MemoryLayout<ActivationBlock>.stride)
                 .assumingMemoryBound(to: ActivationBlock.self)
             let weightOffset: Int32 = format == .int8 ? 128 : 8
             overRows(x.count, columns: x.columns) { rows in

@@ -96,9 +96,9 @@ final class Scratch {
         return floats * 4 + 32 * 64  // every buffer starts on a line
     }
 
-    /// Bytes that `prepared` grows to, at most: rows as f32 are views, as bf16 two bytes a value, as int8 one and a half.
+    /// Bytes that `prepared` grows to, at most.
     static func preparedBytes(_ c: ModelConfiguration, _ size: ScratchSize) -> Int {
-        max(size.rows, size.portionRows, size.logitRows) * (max(c.hiddenSize, c.queryWidth, c.largestIntermediateSize) * 2 + 256)
+        max(size.rows, size.portionRows, size.logitRows) * PreparedRows.mostBytes(columns: max(c.hiddenSize, c.queryWidth, c.largestIntermediateSize))
     }
 }
 

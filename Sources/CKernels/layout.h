@@ -53,9 +53,12 @@ ALWAYS_INLINE size_t weight_offset(size_t group, size_t blockBytes, size_t group
     return ScaleBytes + group / GroupsPerBlock * blockBytes + CodeBytes + group % GroupsPerBlock * groupBytes;
 }
 
-/// Block b of a row of quantised activations.
+/// Block b of a row of prepared activations, quantised or not.
 ALWAYS_INLINE const ActivationBlock *activation_block(const LinearCall *c, size_t row, size_t block) {
     return (const ActivationBlock *)c->x + block * c->xRows + row;
+}
+ALWAYS_INLINE const char *row_block(const LinearCall *c, size_t row, size_t block) {
+    return (const char *)c->x + (block * c->xRows + row) * KernelRowBlockBytes;
 }
 
 /// Offset of (token, dimension) in the keys, and in the values, of a head; in elements.

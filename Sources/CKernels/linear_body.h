@@ -9,8 +9,6 @@ enum {
     /// Panels whose sums lie side by side in scratch.
     PanelsPerPass = 4,
     SumStride = PanelsPerPass * KernelPanelOutputs,
-    /// Bytes of four panels' weights that one block of inputs takes: about half of a small first-level cache.
-    BlockCacheBytes = 17 << 10,
 };
 _Static_assert(KernelLinearRows * SumStride * 4 <= KernelScratchBytes, "sums fit scratch");
 

@@ -10,14 +10,14 @@ LANES void linear_float(const LinearCall *c, PackedFormat format, size_t firstRo
     TensorElement element = format == WeightF32 ? ElementF32 : ElementBF16;
     size_t panelBytes = packed_panel_bytes(format, c->inputs);
     size_t inputBytes = format == WeightF32 ? 64 : 32;
-    size_t block = rows <= RowsInFlight ? c->inputs : BlockCacheBytes / PanelsPerPass / inputBytes;
+    const size_t block = KernelRowBlockBytes / 4;
     for (size_t p = 0; p < panels; p += PanelsPerPass) {
         size_t count = panels - p < PanelsPerPass ? panels - p : PanelsPerPass;
         const char *weights = (const char *)c->weights + (firstPanel + p) * panelBytes;
         for (size_t k = 0; k < c->inputs; k += block) {
             PanelProduct product = {
-                .x = (const float *)((const char *)c->x + firstRow * c->xStrideBytes) + k,
-                .xStride = c->xStrideBytes / 4,
+                .x = (const float *)row_block(c, firstRow, k / block),
+                .xStride = block,
                 .panels = weights + k * inputBytes,
                 .panelBytes = panelBytes,
                 .inputs = c->inputs - k < block ? c->inputs - k : block,

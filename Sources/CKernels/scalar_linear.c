@@ -11,7 +11,10 @@ static float finish(const LinearCall *c, float sum, size_t row, size_t output) {
     return sum;
 }
 
-static const void *row_at(const LinearCall *c, size_t row) { return (const char *)c->x + row * c->xStrideBytes; }
+/// Input k of a row of f32.
+static float value_at(const LinearCall *c, size_t row, size_t k) {
+    return ((const float *)row_block(c, row, k / (KernelRowBlockBytes / 4)))[k % (KernelRowBlockBytes / 4)];
+}
 
 #define FOR_EACH_ROW_AND_PANEL(format)                                                             \
     (void)scratch;                                                                                 \
@@ -26,21 +29,20 @@ static void store(const LinearCall *c, const float sums[16], size_t row, size_t 
 
 void scalar_linear_f32(const LinearCall *c, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, void *scratch) {
     FOR_EACH_ROW_AND_PANEL(WeightF32) {
-        const float *x = row_at(c, r), *w = (const float *)((const char *)c->weights + p * panelBytes);
+        const float *w = (const float *)((const char *)c->weights + p * panelBytes);
         float sums[16] = {0};
         for (size_t k = 0; k < c->inputs; k++)
-            for (size_t o = 0; o < 16; o++) sums[o] += x[k] * w[k * 16 + o];
+            for (size_t o = 0; o < 16; o++) sums[o] += value_at(c, r, k) * w[k * 16 + o];
         store(c, sums, r, p);
     }
 }
 
 void scalar_linear_bf16(const LinearCall *c, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, void *scratch) {
     FOR_EACH_ROW_AND_PANEL(WeightBF16) {
-        const float *x = row_at(c, r);
         const uint16_t *w = (const uint16_t *)((const char *)c->weights + p * panelBytes);
         float sums[16] = {0};
         for (size_t k = 0; k < c->inputs; k++)
-            for (size_t o = 0; o < 16; o++) sums[o] += x[k] * bf16_to_float(w[k / 2 * 32 + o * 2 + k % 2]);
+            for (size_t o = 0; o < 16; o++) sums[o] += value_at(c, r, k) * bf16_to_float(w[k / 2 * 32 + o * 2 + k % 2]);
         store(c, sums, r, p);
     }
 }

@@ -7,7 +7,9 @@
 #include <immintrin.h>
 
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c"))), apply_to = function)
-#define DOT_BF16(sum, weights, values) _mm512_dpbf16_ps(sum, (__m512bh)(weights), (__m512bh)(values))
+#define DOT_STEP(SUM, LINE, VALUE) "vdpbf16ps %[" VALUE "], %[" LINE "], %[" SUM "]\n\t"
+#define DOT_TEMPORARIES
+#define DOT_DECLARATIONS
 #include "linear_bf16_dot_body.h"
 
 void kernel_fill_avx512bf16(KernelTable *table) {

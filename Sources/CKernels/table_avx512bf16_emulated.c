@@ -10,13 +10,12 @@
 
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
 
-ALWAYS_INLINE __m512 emulated_dot(__m512 sum, __m512i weights, __m512i values) {
-    const __m512i upper = _mm512_set1_epi32((int)0xFFFF0000);
-    __m512 odd = _mm512_castsi512_ps(_mm512_and_si512(weights, upper)), oddValue = _mm512_castsi512_ps(_mm512_and_si512(values, upper));
-    __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(weights, 16)), evenValue = _mm512_castsi512_ps(_mm512_slli_epi32(values, 16));
-    return _mm512_fmadd_ps(even, evenValue, _mm512_fmadd_ps(odd, oddValue, sum));
-}
-#define DOT_BF16(sum, weights, values) emulated_dot(sum, weights, values)
+#define DOT_STEP(SUM, LINE, VALUE)                                                                     \
+    "vpsrld $16, %[" LINE "], %[t0]\n\tvpslld $16, %[t0], %[t0]\n\t"                                   \
+    "vpsrld $16, %[" VALUE "], %[t1]\n\tvpslld $16, %[t1], %[t1]\n\tvfmadd231ps %[t1], %[t0], %[" SUM "]\n\t" \
+    "vpslld $16, %[" LINE "], %[t0]\n\tvpslld $16, %[" VALUE "], %[t1]\n\tvfmadd231ps %[t1], %[t0], %[" SUM "]\n\t"
+#define DOT_TEMPORARIES , [t0] "=&v"(t0), [t1] "=&v"(t1)
+#define DOT_DECLARATIONS __m512 t0, t1;
 #include "linear_bf16_dot_body.h"
 
 void kernel_fill_avx512bf16_emulated(KernelTable *table) {

@@ -26,6 +26,8 @@ enum {
     KernelGroupInputs = 32,
     /// Inputs of one block of those formats: what is adjacent in memory, of weights and of quantised activations.
     KernelBlockInputs = 128,
+    /// Bytes of one row that are adjacent in prepared rows of f32 or bf16; then come those of the next row.
+    KernelRowBlockBytes = 256,
     /// Rows that one call of a linear kernel may be given: bounds its scratch.
     KernelLinearRows = 512,
     /// Bytes of scratch that every worker owns and passes to kernels that ask for it. 64-byte aligned.
@@ -64,9 +66,9 @@ typedef struct {
 
 /// A linear layer y = x·Wᵀ (+ bias) (+ y) over prepared rows.
 typedef struct {
-    /// Rows as the format wants them: f32 or bf16 (pairs), `xStrideBytes` from row to row; int8 and int4 read ActivationBlock[][xRows].
+    /// Rows as the format wants them, in blocks of inputs: block b of row r is at [b · xRows + r]. int8 and int4 read ActivationBlocks, f32 and bf16
+    /// blocks of KernelRowBlockBytes, of f32 or of bf16 (pairs).
     const void *x;
-    size_t xStrideBytes;
     size_t xRows;
     size_t inputs;
     const void *weights;
@@ -114,7 +116,7 @@ typedef struct {
     int bf16Rows;
     LinearKernel linearF32, linearBF16, linearInt8, linearInt4;
 
-    /// Rounds a row to bf16, to nearest even; pads with zeros to `padded`.
+    /// Rounds up to a block's values to bf16, to nearest even; pads with zeros to `padded`.
     void (*roundRow)(const float *x, size_t columns, size_t padded, uint16_t *out);
     /// Quantises a row in groups of 32 inputs; pads the last group with zeros. Its blocks go to out[0], out[stride] … `weightOffset` is 128
     /// (int8) or 8 (int4).

@@ -35,10 +35,13 @@ public final class Compute {
         scratch = AlignedBuffer(bytes: threads * KernelScratchBytes)
     }
 
-    /// For tests: the kernels for bf16 dot products with the instruction emulated. Nil where AVX-512 is missing.
-    static func emulatingBF16(threads: Int) throws(KernelError) -> Compute? {
-        guard let table = kernel_table_emulating_bf16() else { return nil }
-        return try Compute(table: table, threads: threads)
+    /// For tests: kernels of other processors whose special instruction this one can imitate.
+    static func imitations(threads: Int) throws(KernelError) -> [Compute] {
+        var found = [UnsafePointer<KernelTable>?](repeating: nil, count: KernelMostTables)
+        let count = kernel_tables_for_tests(&found)
+        var all: [Compute] = []
+        for table in found.prefix(count) { all.append(try Compute(table: table!, threads: threads)) }
+        return all
     }
 
     /// The table's name: "avx512vnni".

@@ -11,19 +11,25 @@ public enum KernelChoice: String, Sendable, CaseIterable {
     case scalar
     /// AVX2, FMA, F16C.
     case avx2
+    /// The same with AVX-VNNI (8-bit dot products).
+    case avxvnni
     /// AVX-512 F, BW, DQ, VL.
     case avx512
     /// The same with VNNI (8-bit dot products).
     case avx512vnni
     /// The same with BF16 (bf16 dot products).
     case avx512bf16
+    /// Arm's Advanced SIMD.
+    case neon
+    /// The same with 8-bit dot products.
+    case neondot
 
     /// The environment variable that overrides `.best`.
     public static let environmentVariable = "BERTH_KERNELS"
 
     /// What runs on this machine, best last. `.best` itself is not listed.
     public static var available: [KernelChoice] {
-        var names = [UnsafePointer<CChar>?](repeating: nil, count: 8)
+        var names = [UnsafePointer<CChar>?](repeating: nil, count: KernelMostTables)
         let count = kernel_tables(&names)
         return names.prefix(count).compactMap { $0.flatMap { KernelChoice(rawValue: String(cString: $0)) } }
     }

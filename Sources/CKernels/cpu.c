@@ -1,4 +1,5 @@
-// Which tables this machine can run: the processor's features by cpuid, the operating system's by xgetbv.
+// Which tables this machine can run: on x86 the processor's features by cpuid, the operating system's by xgetbv; on Arm
+// what the kernel says of both.
 
 #include "tables.h"
 #include <pthread.h>
@@ -8,7 +9,7 @@
 #include <cpuid.h>
 
 typedef struct {
-    int avx2, avx512, vnni, bf16;
+    int avx2, avxvnni, avx512, vnni, bf16;
 } Features;
 
 static uint64_t enabled_state(void) {
@@ -30,41 +31,55 @@ static Features detect(void) {
     f.avx2 = ymm && fma && f16c && (b >> 5 & 1);
     f.avx512 = f.avx2 && zmm && (b >> 16 & 1) /* F */ && (b >> 17 & 1) /* DQ */ && (b >> 30 & 1) /* BW */ && (b >> 31 & 1) /* VL */;
     f.vnni = f.avx512 && (c >> 11 & 1);
-    if (leaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) f.bf16 = f.vnni && (a >> 5 & 1);
+    if (leaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
+        f.avxvnni = f.avx2 && (a >> 4 & 1);
+        f.bf16 = f.vnni && (a >> 5 & 1);
+    }
     return f;
 }
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+/// HWCAP_ASIMDDP of the kernel's interface, which older headers lack.
+enum { ByteDotProducts = 1 << 20 };
 #endif
 
-enum { MostTables = 8 };
-static KernelTable tables[MostTables];
-static KernelTable emulated;
-static size_t tableCount;
-static int haveEmulated;
+static KernelTable tables[KernelMostTables], testTables[KernelMostTables];
+static size_t tableCount, testTableCount;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-/// Adds a table that starts as a copy of the one before.
+/// Adds a table that starts as a copy of the best so far.
 static void add(const char *name, void (*fill)(KernelTable *)) {
-    KernelTable *table = &tables[tableCount];
-    *table = tables[tableCount - 1];
-    table->name = name;
-    fill(table);
-    tableCount++;
+    KernelTable table = tables[tableCount - 1];
+    table.name = name;
+    fill(&table);
+    tables[tableCount++] = table;
 }
+
+#if defined(__x86_64__)
+/// The same for tests only.
+static void add_for_tests(const char *name, void (*fill)(KernelTable *)) {
+    KernelTable table = tables[tableCount - 1];
+    table.name = name;
+    fill(&table);
+    testTables[testTableCount++] = table;
+}
+#endif
 
 static void build(void) {
     tables[tableCount++] = kernel_table_scalar;
 #if defined(__x86_64__)
     Features f = detect();
     if (f.avx2) add("avx2", kernel_fill_avx2);
+    if (f.vnni) add_for_tests("avxvnni (as avx512)", kernel_fill_avxvnni_evex);
+    if (f.avxvnni) add("avxvnni", kernel_fill_avxvnni);
     if (f.avx512) add("avx512", kernel_fill_avx512);
     if (f.vnni) add("avx512vnni", kernel_fill_avx512vnni);
-    if (f.avx512) {
-        emulated = tables[tableCount - 1];
-        emulated.name = "avx512bf16 (emulated)";
-        kernel_fill_avx512bf16_emulated(&emulated);
-        haveEmulated = 1;
-    }
+    if (f.avx512) add_for_tests("avx512bf16 (emulated)", kernel_fill_avx512bf16_emulated);
     if (f.bf16) add("avx512bf16", kernel_fill_avx512bf16);
+#elif defined(__aarch64__)
+    add("neon", kernel_fill_neon);
+    if (getauxval(AT_HWCAP) & ByteDotProducts) add("neondot", kernel_fill_neondot);
 #endif
 }
 
@@ -82,7 +97,8 @@ size_t kernel_tables(const char **names) {
     return tableCount;
 }
 
-const KernelTable *kernel_table_emulating_bf16(void) {
+size_t kernel_tables_for_tests(const KernelTable **found) {
     pthread_once(&once, build);
-    return haveEmulated ? &emulated : NULL;
+    for (size_t i = 0; i < testTableCount; i++) found[i] = &testTables[i];
+    return testTableCount;
 }

@@ -11,6 +11,7 @@ typedef float F16 __attribute__((vector_size(64), aligned(64)));
 typedef int32_t I16 __attribute__((vector_size(64), aligned(64)));
 typedef uint32_t U16 __attribute__((vector_size(64), aligned(64)));
 typedef uint16_t H16 __attribute__((vector_size(32), aligned(32)));
+typedef int8_t B16 __attribute__((vector_size(16), aligned(16)));
 
 #define LANES ALWAYS_INLINE
 
@@ -64,10 +65,13 @@ LANES float sum16(F16 v) {
     F4 b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
     return (b[0] + b[2]) + (b[1] + b[3]);
 }
+/// The largest lane, of lanes that are numbers.
 LANES float max_of16(F16 v) {
-    float largest = v[0];
-    for (int i = 1; i < 16; i++) largest = v[i] > largest ? v[i] : largest;
-    return largest;
+    v = max16(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    v = max16(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    v = max16(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    v = max16(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+    return v[0];
 }
 
 /// exp, to about 1 ulp; 0 below −87.3 (where results would be subnormal), ∞ above 88.7; exactly 1 at 0. NaN stays NaN.

@@ -60,8 +60,6 @@ static void round_row(const float *x, size_t columns, size_t padded, uint16_t *o
     for (; i < padded; i++) out[i] = i < columns ? float_to_bf16(x[i]) : 0;
 }
 
-typedef int8_t B16 __attribute__((vector_size(16)));
-
 static void quantize_row(const float *x, size_t columns, int32_t weightOffset, ActivationBlock *out, size_t stride) {
     for (size_t g = 0; g < group_count(columns); g++) {
         size_t first = g * KernelGroupInputs, n = columns - first < KernelGroupInputs ? columns - first : KernelGroupInputs;

@@ -53,6 +53,16 @@ import Testing
         }
     }
 
+    /// Sums of bytes are exact, and all vector tables scale and add them in one way: int8 and int4 give the same bits on every processor.
+    @Test(arguments: [WeightFormat.int8, .int4])
+    func vectorTablesAgreeToTheBit(format: WeightFormat) throws {
+        for (rows, inputs, outputs) in [(1, 31, 15), (7, 300, 40), (20, 1025, 64)] {
+            let x = Block(rows, inputs, seed: UInt64(rows)), w = Matrix(outputs: outputs, inputs: inputs, format: format, seed: 13)
+            let results = try everyCompute().filter { $0.kernelName != "scalar" }.map { ($0.kernelName, bits(Self.run($0, x.rows, w.packed))) }
+            for (name, result) in results { #expect(result == results[0].1, "\(name) and \(results[0].0), \(rows)x\(inputs)x\(outputs)") }
+        }
+    }
+
     /// Batch invariance: the bits of a row do not depend on its company, nor on threads.
     @Test(arguments: WeightFormat.allCases)
     func rowsAreTheSameInEveryBatch(format: WeightFormat) throws {

@@ -75,11 +75,9 @@ final class Matrix {
     }
 }
 
-/// Every table of this machine, and the emulated bf16 one, with the given number of threads.
+/// Every table of this machine, and those that it can imitate, with the given number of threads.
 func everyCompute(threads: Int = 1) throws -> [Compute] {
-    var all = try KernelChoice.available.map { try Compute(kernels: $0, threads: threads) }
-    if let emulated = try Compute.emulatingBF16(threads: threads) { all.append(emulated) }
-    return all
+    try KernelChoice.available.map { try Compute(kernels: $0, threads: threads) } + Compute.imitations(threads: threads)
 }
 
 /// The largest difference, relative to the largest magnitude of the wanted values (so that sums that cancel do not mislead).

@@ -38,13 +38,15 @@ enum {
     KernelAttentionRows = 64,
     /// Largest size of one attention head.
     KernelHeadDim = 256,
+    /// Tables that a processor can have.
+    KernelMostTables = 8,
 };
 
 /// Packed weight formats.
 typedef enum { WeightF32 = 0, WeightBF16 = 1, WeightInt8 = 2, WeightInt4 = 3 } PackedFormat;
 
-/// Element types of unpacked tensors.
-typedef enum { ElementF32 = 0, ElementF16 = 1, ElementBF16 = 2 } TensorElement;
+/// Element types of unpacked tensors, and of keys and values. int8, with scales of its own (layout.h), is for keys and values only.
+typedef enum { ElementF32 = 0, ElementF16 = 1, ElementBF16 = 2, ElementInt8 = 3 } TensorElement;
 
 /// What the int8 and int4 kernels need of 32 inputs of one activation row, beside the 8-bit values q (x ≈ q · scale).
 typedef struct {
@@ -149,13 +151,13 @@ typedef struct {
 /// Floats of one state of an online softmax.
 static inline size_t kernel_partial_stride(size_t headDim) { return KernelPartialHeader + ((headDim + 15) & ~(size_t)15); }
 
-/// The table of a name ("scalar", "avx2", "avx512", "avx512vnni", "avx512bf16", or "best"), or null if this processor or operating
-/// system lacks what it needs, or there is no such name. Tables live for ever.
+/// The table of a name ("scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "neon", "neondot", or "best"), or null if
+/// this processor or operating system lacks what it needs, or there is no such name. Tables live for ever.
 const KernelTable *kernel_table(const char *name);
-/// The names of all tables that run here, best last, into `names`; returns how many. At most 8.
+/// The names of all tables that run here, best last, into `names`, which has room for KernelMostTables; returns how many.
 size_t kernel_tables(const char **names);
-/// A table whose bf16 products run through an emulation of `vdpbf16ps`, for tests on processors without it; null without AVX-512.
-const KernelTable *kernel_table_emulating_bf16(void);
+/// Tables for tests only: kernels of other processors whose one special instruction this one computes in another way. Returns how many.
+size_t kernel_tables_for_tests(const KernelTable **found);
 
 /// Tells the processor that this is a spin loop.
 static inline void kernel_pause(void) {
@@ -181,7 +183,7 @@ void packed_unpack_row(PackedFormat format, size_t inputs, const void *panel, si
 size_t kv_key_bytes(TensorElement element, size_t blockTokens, size_t headDim);
 size_t kv_value_bytes(TensorElement element, size_t blockTokens, size_t headDim);
 /// Writes tokens firstToken..<firstToken+tokens of a block, of one head, in ascending order. k and v point to headDim floats,
-/// `stride` floats from one token to the next. Token firstToken + 1 of a pair that is not yet written reads as zero.
+/// `stride` floats from one token to the next. What is stored of a token depends on that token alone.
 void kv_store(TensorElement element, size_t blockTokens, size_t headDim, void *keys, void *values, size_t firstToken,
               size_t tokens, const float *k, size_t kStride, const float *v, size_t vStride);
 

@@ -1,15 +1,15 @@
-// Attention on vector lanes. Keys and values are panels, so both products are panel products over up to 64 (row, head) pairs that share
-// the keys and values of one key-value head.
+// Attention on vector lanes. Pieces of keys and values become panels of f32, so both products are panel products over up to 64 (row, head)
+// pairs that share the keys and values of one key-value head.
 //
 // Per tile of 256 positions: scores, then per pair the maximum, exponentials and their sum, then weighted values. Tokens that a row does
-// not see get score −∞ and weight zero. What a page holds beyond the last row's token may be anything; it is never a factor, except that
-// the second of a pair of bf16 values meets weight zero, and is zero until it is written (kv_store).
+// not see get score −∞ and weight zero. What a page holds beyond the last row's token may be anything; it is never a factor.
 
 #pragma once
 
-#include "panel_product.h"
+#include "attention_few.h"
 
 typedef struct {
+    float piece[PieceFloats];
     float q[KernelAttentionRows * KernelHeadDim];
     float scores[KernelAttentionRows * KernelAttentionTile];
     float values[KernelAttentionRows * KernelHeadDim];
@@ -19,50 +19,51 @@ typedef struct {
 } AttentionScratch;
 _Static_assert(sizeof(AttentionScratch) <= KernelScratchBytes, "attention fits scratch");
 
-/// Both products of one tile over the tokens begin..<end, page by page.
-LANES void tile_scores(const AttentionCall *c, size_t kvHead, size_t pairs, size_t begin, size_t end, size_t tileStart, AttentionScratch *s) {
-    size_t elementBytes = c->element == ElementF32 ? 4 : 2;
-    for (size_t t = begin & ~(size_t)15; t < end;) {
-        size_t inPage = t % c->blockTokens, stop = t - inPage + c->blockTokens;
-        stop = stop < end ? stop : end;
-        const char *page = (const char *)c->pages[t / c->blockTokens] + c->layerOffset + kvHead * c->headBytes;
-        PanelProduct product = {
-            .x = s->q, .xStride = KernelHeadDim,
-            .panels = page + inPage * c->headDim * elementBytes,
-            .panelBytes = 16 * c->headDim * elementBytes,
-            .inputs = c->headDim,
-            .sums = s->scores + (t - tileStart), .sumStride = KernelAttentionTile,
-            .fresh = 1,
-        };
-        panel_product(c->element, &product, pairs, (stop - t + 15) / 16);
-        t = stop;
+/// Scores of the tokens from..<end of one tile; the first is a multiple of 16.
+LANES void tile_scores(const AttentionCall *c, size_t kvHead, size_t pairs, size_t from, size_t end, size_t tileStart, AttentionScratch *s) {
+    for (size_t t = from; t < end; t += PieceTokens) {
+        size_t panels = ((end - t < PieceTokens ? end - t : PieceTokens) + 15) / 16;
+        for (size_t d = 0; d < c->headDim; d += PieceDims) {
+            size_t dims = c->headDim - d < PieceDims ? c->headDim - d : PieceDims;
+            expand_keys(c, kvHead, t, panels, d, dims, s->piece);
+            PanelProduct product = {
+                .x = s->q + d, .xStride = KernelHeadDim,
+                .panels = (const char *)s->piece,
+                .panelBytes = dims * 16 * 4,
+                .inputs = dims,
+                .sums = s->scores + (t - tileStart), .sumStride = KernelAttentionTile,
+                .fresh = d == 0,
+            };
+            panel_product(ElementF32, &product, pairs, panels);
+        }
     }
 }
 
-LANES void tile_values(const AttentionCall *c, size_t kvHead, size_t pairs, size_t begin, size_t end, size_t tileStart, AttentionScratch *s) {
-    size_t elementBytes = c->element == ElementF32 ? 4 : 2;
-    int fresh = 1;
-    for (size_t t = begin & ~(size_t)15; t < end; fresh = 0) {
-        size_t inPage = t % c->blockTokens, stop = t - inPage + c->blockTokens;
-        stop = stop < end ? stop : end;
-        const char *page = (const char *)c->pages[t / c->blockTokens] + c->layerOffset + kvHead * c->headBytes + c->valueOffset;
-        PanelProduct product = {
-            .x = s->scores + (t - tileStart), .xStride = KernelAttentionTile,
-            .panels = page + inPage * 16 * elementBytes,
-            .panelBytes = 16 * c->blockTokens * elementBytes,
-            .inputs = stop - t,
-            .sums = s->values, .sumStride = KernelHeadDim,
-            .fresh = fresh,
-        };
-        panel_product(c->element, &product, pairs, (c->headDim + 15) / 16);
-        t = stop;
+/// Values of those tokens, summed with their weights.
+LANES void tile_values(const AttentionCall *c, size_t kvHead, size_t pairs, size_t from, size_t end, size_t tileStart, AttentionScratch *s) {
+    for (size_t t = from; t < end; t += PieceTokens) {
+        size_t tokens = end - t < PieceTokens ? end - t : PieceTokens;
+        for (size_t d = 0; d < c->headDim; d += PieceDims) {
+            size_t panels = ((c->headDim - d < PieceDims ? c->headDim - d : PieceDims) + 15) / 16;
+            expand_values(c, kvHead, t, round_up(tokens, 16), d, panels, s->piece);
+            PanelProduct product = {
+                .x = s->scores + (t - tileStart), .xStride = KernelAttentionTile,
+                .panels = (const char *)s->piece,
+                .panelBytes = round_up(tokens, 16) * 16 * 4,
+                .inputs = tokens,
+                .sums = s->values + d, .sumStride = KernelHeadDim,
+                .fresh = t == from,
+            };
+            panel_product(ElementF32, &product, pairs, panels);
+        }
     }
 }
 
 /// Scores to weights: per pair the maximum over the tokens its row sees, exponentials, and their sum in a fixed order.
 LANES void tile_softmax(const AttentionCall *c, size_t firstRow, size_t pairs, size_t begin, size_t end, size_t tileStart, AttentionScratch *s) {
     const I16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    size_t from = (begin & ~(size_t)15) - tileStart, to = round_up(end - tileStart, 16);
+    begin -= tileStart;
+    size_t to = round_up(end - tileStart, 16);
     for (size_t i = 0; i < pairs; i++) {
         size_t position = c->startPosition + firstRow + i / c->groupHeads;
         size_t low = c->window <= position ? position - c->window + 1 : 0;
@@ -71,7 +72,7 @@ LANES void tile_softmax(const AttentionCall *c, size_t firstRow, size_t pairs, s
         int32_t last = position >= tileStart + KernelAttentionTile ? KernelAttentionTile - 1 : (int32_t)((int64_t)position - (int64_t)tileStart);
         float *scores = s->scores + i * KernelAttentionTile;
         F16 top = all16(-INFINITY);
-        for (size_t t = from; t < to; t += 16) {
+        for (size_t t = begin; t < to; t += 16) {
             I16 index = lane + (int32_t)t;
             F16 v = load16(scores + t);
             if ((int32_t)t < first || (int32_t)t + 15 > last) {
@@ -85,7 +86,7 @@ LANES void tile_softmax(const AttentionCall *c, size_t firstRow, size_t pairs, s
         F16 sum = all16(0);
         // A row that sees nothing of this tile has weights zero, not exp(−∞ + ∞).
         F16 subtract = all16(largest == -INFINITY ? 0 : largest);
-        for (size_t t = from; t < to; t += 16) {
+        for (size_t t = begin; t < to; t += 16) {
             F16 p = exp16(load16(scores + t) - subtract);
             store16(scores + t, p);
             sum += p;
@@ -117,6 +118,7 @@ static void attention(const AttentionCall *c, size_t kvHead, size_t firstRow, si
                       float *partial, void *scratch) {
     AttentionScratch *s = scratch;
     size_t pairs = rows * c->groupHeads, stateFloats = kernel_partial_stride(c->headDim);
+    int few = pairs <= FewPairs && (c->element == ElementF16 || c->element == ElementInt8);
     for (size_t i = 0; i < pairs; i++) {
         const float *q = c->queries + (firstRow + i / c->groupHeads) * c->queryStride + (kvHead * c->groupHeads + i % c->groupHeads) * c->headDim;
         for (size_t d = 0; d < c->headDim; d++) s->q[i * KernelHeadDim + d] = q[d] * c->scale;
@@ -126,12 +128,16 @@ static void attention(const AttentionCall *c, size_t kvHead, size_t firstRow, si
     }
     size_t position = c->startPosition + firstRow;  // of the first row: it sees furthest back
     size_t low = c->window <= position ? position - c->window + 1 : 0, high = position + rows;
+    size_t limit = high < (firstTile + tiles) * KernelAttentionTile ? high : (firstTile + tiles) * KernelAttentionTile;
     for (size_t tile = firstTile; tile < firstTile + tiles; tile++) {
         size_t tileStart = tile * KernelAttentionTile;
         size_t begin = low > tileStart ? low : tileStart, end = high < tileStart + KernelAttentionTile ? high : tileStart + KernelAttentionTile;
-        tile_scores(c, kvHead, pairs, begin, end, tileStart, s);
-        tile_softmax(c, firstRow, pairs, begin, end, tileStart, s);
-        tile_values(c, kvHead, pairs, begin, end, tileStart, s);
+        size_t from = begin & ~(size_t)15;
+        if (few) few_scores(c, kvHead, pairs, from, end, s->q, s->scores + (from - tileStart));
+        else tile_scores(c, kvHead, pairs, from, end, tileStart, s);
+        tile_softmax(c, firstRow, pairs, from, end, tileStart, s);
+        if (few) few_sums(c, kvHead, pairs, from, end, limit, s->scores + (from - tileStart), s->values);
+        else tile_values(c, kvHead, pairs, from, end, tileStart, s);
         for (size_t i = 0; i < pairs; i++) {
             const float *values = s->values + i * KernelHeadDim;
             if (partial) {

@@ -16,9 +16,14 @@
 // int4: weight = (u − 8) · code · scale, codes signed so that the larger tail of a group may lie at −8. The low nibbles of
 // a 64-byte line are four inputs of 16 outputs, the high nibbles the next four.
 //
-// A page holds, per layer and key-value head, keys then values of `blockTokens` tokens. Both are panels of the same two float
-// formats, or of f16 in the order of f32, so attention runs on the linear layers' inner loop: keys are one panel per 16 tokens (outputs = tokens, inputs
-// = head dimension), values one panel per 16 dimensions (outputs = dimensions, inputs = tokens).
+// A page holds, per layer and key-value head, keys then values of `blockTokens` tokens. Both are panels, of the same two float
+// formats or of f16 or int8 in the order of f32: keys are one panel per 16 tokens (outputs = tokens, inputs = head dimension), values
+// one panel per 16 dimensions (outputs = dimensions, inputs = tokens). Attention expands them, piece by piece, to panels of f32
+// and runs the linear layers' inner loop on those.
+//
+// int8 keys and values: value = q · scale, one bf16 scale per token and 32 dimensions of the head, so that an outlying dimension
+// (keys have some, always the same ones) coarsens its neighbours only. The panels of q are preceded by
+// bf16 scale[dimensions/32][blockTokens].
 
 #pragma once
 
@@ -32,6 +37,8 @@ enum {
     Int8BlockBytes = CodeBytes + GroupsPerBlock * Int8GroupBytes,
     Int4GroupBytes = Int8GroupBytes / 2,
     Int4BlockBytes = CodeBytes + GroupsPerBlock * Int4GroupBytes,
+    /// Dimensions of a head that share the scale of one token's int8 keys or values.
+    KVScaleDims = 32,
     Int8Offset = 128,
     Int4Offset = 8,
 };
@@ -61,7 +68,13 @@ ALWAYS_INLINE const char *row_block(const LinearCall *c, size_t row, size_t bloc
     return (const char *)c->x + (block * c->xRows + row) * KernelRowBlockBytes;
 }
 
-/// Offset of (token, dimension) in the keys, and in the values, of a head; in elements.
+/// Bytes of the scales before int8 panels, and the scale of (token, dimension) among them.
+ALWAYS_INLINE size_t kv_scale_bytes(size_t blockTokens, size_t headDim) {
+    return round_up((headDim + KVScaleDims - 1) / KVScaleDims * blockTokens * 2, 64);
+}
+ALWAYS_INLINE size_t kv_scale_index(size_t blockTokens, size_t token, size_t d) { return d / KVScaleDims * blockTokens + token; }
+
+/// Offset of (token, dimension) in the panels of keys, and in those of values, of a head; in elements.
 ALWAYS_INLINE size_t key_index(TensorElement element, size_t headDim, size_t token, size_t d) {
     size_t tile = token / 16 * 16 * headDim;
     return element == ElementBF16 ? tile + d / 2 * 32 + token % 16 * 2 + d % 2 : tile + d * 16 + token % 16;

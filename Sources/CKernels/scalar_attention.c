@@ -4,7 +4,12 @@
 
 #include "scalar.h"
 
-static float kv_at(TensorElement element, const void *base, size_t index) { return element_at(base, element, index); }
+/// Element `index` of the panels of one head's keys or values; `scale` is its place among the scales that int8 panels have before them.
+static float kv_at(const AttentionCall *c, const char *base, size_t index, size_t scale) {
+    if (c->element != ElementInt8) return element_at(base, c->element, index);
+    const int8_t *panels = (const int8_t *)base + kv_scale_bytes(c->blockTokens, c->headDim);
+    return (float)panels[index] * element_at(base, ElementBF16, scale);
+}
 
 /// One tile of one (row, head) into a state { maximum, sum, …, values }.
 static void tile_state(const AttentionCall *c, size_t kvHead, size_t row, size_t head, size_t tile, float *state) {
@@ -22,7 +27,8 @@ static void tile_state(const AttentionCall *c, size_t kvHead, size_t row, size_t
         const char *page = (const char *)c->pages[t / c->blockTokens] + c->layerOffset + kvHead * c->headBytes;
         float score = 0;
         for (size_t d = 0; d < c->headDim; d++)
-            score += q[d] * c->scale * kv_at(c->element, page, key_index(c->element, c->headDim, t % c->blockTokens, d));
+            score += q[d] * c->scale
+                     * kv_at(c, page, key_index(c->element, c->headDim, t % c->blockTokens, d), kv_scale_index(c->blockTokens, t % c->blockTokens, d));
         scores[t - begin] = score;
         largest = fmaxf(largest, score);
     }
@@ -31,7 +37,9 @@ static void tile_state(const AttentionCall *c, size_t kvHead, size_t row, size_t
         float p = expf(scores[t - begin] - largest);
         sum += p;
         for (size_t d = 0; d < c->headDim; d++)
-            values[d] += p * kv_at(c->element, page + c->valueOffset, value_index(c->element, c->blockTokens, t % c->blockTokens, d));
+            values[d] += p
+                         * kv_at(c, page + c->valueOffset, value_index(c->element, c->blockTokens, t % c->blockTokens, d),
+                                 kv_scale_index(c->blockTokens, t % c->blockTokens, d));
     }
     state[0] = largest;
     state[1] = sum;

@@ -43,25 +43,38 @@ import Testing
             return out
         }
 
+        /// One head's keys or values of one token as the cache holds them.
+        private func cached(_ x: UnsafeMutablePointer<Float>) -> [Double] {
+            let values = UnsafeBufferPointer(start: x, count: layout.headDim)
+            switch layout.element {
+            case .f32: return values.map(Double.init)
+            case .f16: return values.map { Double(Float16($0)) }
+            case .bf16: return values.map { Double(Float(bitPattern: ($0.bitPattern &+ 0x7FFF &+ ($0.bitPattern >> 16 & 1)) & 0xFFFF_0000)) }
+            case .int8:
+                return stride(from: 0, to: values.count, by: 32).flatMap { first -> [Double] in
+                    let group = values[first..<min(first + 32, values.count)]
+                    let largest = group.map(abs).max()! * (1 / 127)
+                    let scale = Float(bitPattern: (largest.bitPattern + 0xFFFF) & 0xFFFF_0000)
+                    return group.map { Double(($0 * (1 / scale)).rounded(.toNearestOrEven)) * Double(scale) }
+                }
+            }
+        }
+        private lazy var cachedKeys = (0..<tokens).map { t in (0..<layout.kvHeads).map { cached(keys.rows[t] + $0 * layout.headDim) } }
+        private lazy var cachedValues = (0..<tokens).map { t in (0..<layout.kvHeads).map { cached(values.rows[t] + $0 * layout.headDim) } }
+
         /// Softmax in Double over the values as the cache holds them.
         func reference(row: Int, window: Int?) -> [Float] {
-            func cached(_ x: Float) -> Double {
-                if layout.element == .f16 { return Double(Float16(x)) }
-                guard layout.element == .bf16 else { return Double(x) }
-                let bits = x.bitPattern
-                return Double(Float(bitPattern: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) & 0xFFFF_0000))
-            }
             let d = layout.headDim, group = heads / layout.kvHeads
             let first = window.map { max(0, row - $0 + 1) } ?? 0
             return (0..<heads).flatMap { head -> [Float] in
                 let kv = head / group
                 let scores = (first...row).map { j in
-                    (0..<d).reduce(0.0) { $0 + Double(queries.rows[row][head * d + $1]) * 0.3 * cached(keys.rows[j][kv * d + $1]) }
+                    (0..<d).reduce(0.0) { $0 + Double(queries.rows[row][head * d + $1]) * 0.3 * cachedKeys[j][kv][$1] }
                 }
                 let top = scores.max()!
                 let p = scores.map { exp($0 - top) }, sum = p.reduce(0, +)
                 return (0..<d).map { i in
-                    Float((first...row).reduce(0.0) { $0 + p[$1 - first] * cached(values.rows[$1][kv * d + i]) } / sum)
+                    Float((first...row).reduce(0.0) { $0 + p[$1 - first] * cachedValues[$1][kv][i] } / sum)
                 }
             }
         }
@@ -74,6 +87,9 @@ import Testing
         (KVLayout(layers: 2, kvHeads: 1, headDim: 36, blockTokens: 32, element: .f16), 5),
         (KVLayout(layers: 2, kvHeads: 2, headDim: 64, blockTokens: 16, element: .f16), 4),
         (KVLayout(layers: 2, kvHeads: 3, headDim: 4, blockTokens: 512, element: .f32), 3),
+        (KVLayout(layers: 2, kvHeads: 1, headDim: 100, blockTokens: 32, element: .int8), 2),
+        (KVLayout(layers: 2, kvHeads: 2, headDim: 64, blockTokens: 16, element: .int8), 8),
+        (KVLayout(layers: 2, kvHeads: 1, headDim: 20, blockTokens: 256, element: .int8), 7),
     ]
 
     @Test func everyTableAgreesWithDoubleSoftmax() throws {
@@ -94,18 +110,39 @@ import Testing
 
     /// A prompt in one chunk, in ragged chunks or token by token, on one thread or two: the same bits.
     @Test func chunkingLeavesNoTrace() throws {
-        for (layout, heads) in Self.layouts.prefix(2) {
+        for (layout, heads) in Self.layouts {
             let sequence = Sequence(layout, tokens: 540, heads: heads, seed: 11)
             for (one, two) in zip(try everyCompute(threads: 1), try everyCompute(threads: 2)) {
                 for window in [nil, 37, 300] {
                     let whole = bits(sequence.run(one, chunks: [540], layer: 0, window: window))
                     let ragged = bits(sequence.run(two, chunks: [1, 6, 30, 100, 119, 1, 140, 143], layer: 0, window: window))
-                    #expect(whole == ragged, "\(one.kernelName) window \(window ?? 0)")
+                    #expect(whole == ragged, "\(one.kernelName) \(layout.element) head \(layout.headDim) window \(window ?? 0)")
                     if window != nil { continue }
                     let single = bits(sequence.run(two, chunks: [Int](repeating: 1, count: 540), layer: 0, window: window))
                     #expect(whole == single, "\(one.kernelName) token by token")
                 }
             }
+        }
+    }
+
+    /// What is stored of a token as int8 keeps every number within half a step of its group, and tells NaN.
+    @Test func int8KeepsWhatItCan() throws {
+        let layout = KVLayout(layers: 1, kvHeads: 1, headDim: 64, blockTokens: 16, element: .int8)
+        for compute in try everyCompute() {
+            // One token: its values come out as they are stored.
+            func stored(_ change: (UnsafeMutablePointer<Float>) -> Void) -> [Float] {
+                let sequence = Sequence(layout, tokens: 1, heads: 1, seed: 5)
+                change(sequence.values.rows[0])
+                return sequence.run(compute, chunks: [1], layer: 0, window: nil)[0]
+            }
+            let plain = Sequence(layout, tokens: 1, heads: 1, seed: 5).values.row(0)
+            // An outlier spoils its own 32 dimensions only.
+            let outlier = stored { $0[3] = 400 }
+            #expect(abs(outlier[3] - 400) <= 2 && zip(outlier, plain).dropFirst(32).allSatisfy { abs($0 - $1) < 0.05 })
+            #expect(stored { $0.update(repeating: 0, count: 64) }.allSatisfy { $0 == 0 })
+            #expect(stored { $0.update(repeating: .leastNormalMagnitude / 8, count: 64) }.allSatisfy { $0 == 0 })
+            let bad = stored { ($0[1], $0[40]) = (.nan, -.infinity) }
+            #expect(bad[0..<32].allSatisfy(\.isNaN) && bad[32...].allSatisfy(\.isFinite) && bad[40] < -1e37, "\(compute.kernelName)")
         }
     }
 

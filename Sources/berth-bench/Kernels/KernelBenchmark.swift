@@ -16,7 +16,8 @@ struct KernelBenchmark {
         var rows: [Int]
         /// (sequences, rows each, tokens before them)
         var attention: [(sequences: Int, rows: Int, context: Int)]
-        var layout: KVLayout
+        /// Of the KV cache, one for each of its formats.
+        var layouts: [KVLayout]
         var heads: Int
         /// (segments, rows each, rank)
         var lora: [(segments: Int, rows: Int, rank: Int)]
@@ -35,8 +36,8 @@ struct KernelBenchmark {
                 Shape(name: "gate+up", inputs: 2048, outputs: 16384), Shape(name: "down", inputs: 8192, outputs: 2048),
                 Shape(name: "head", inputs: 2048, outputs: 128_256),
             ]
-            attention = [(1, 1, 4095), (16, 1, 511), (1, 512, 0), (1, 128, 4096)]
-            layout = KVLayout(layers: 1, kvHeads: 8, headDim: 64, blockTokens: 64, element: .bf16)
+            attention = [(1, 1, 4095), (16, 1, 511), (1, 16, 511), (1, 512, 0), (1, 128, 4096)]
+            layouts = [.f16, .int8].map { KVLayout(layers: 16, kvHeads: 8, headDim: 64, blockTokens: 16, element: $0) }
             heads = 32
             lora = [(1, 1, 16), (16, 1, 8), (16, 1, 16), (16, 1, 64), (1, 512, 16), (4, 128, 64)]
             (loraInputs, loraOutputs) = (2048, 2048)
@@ -47,7 +48,7 @@ struct KernelBenchmark {
             self.init(formats: formats, rows: [1, 7], seconds: 0.001)
             shapes = [Shape(name: "tiny", inputs: 64, outputs: 80)]
             attention = [(1, 1, 40), (2, 5, 0)]
-            layout = KVLayout(layers: 1, kvHeads: 1, headDim: 16, blockTokens: 16, element: .bf16)
+            layouts = [KVLayout(layers: 1, kvHeads: 1, headDim: 16, blockTokens: 16, element: .int8)]
             heads = 2
             lora = [(2, 3, 4)]
             (loraInputs, loraOutputs) = (64, 48)
@@ -71,7 +72,9 @@ struct KernelBenchmark {
         for format in plan.formats {
             for shape in plan.shapes { report.results += linear(format, shape, all) }
         }
-        for case let (sequences, rows, context) in plan.attention { report.results.append(attention(sequences, rows, context, all)) }
+        for case let (sequences, rows, context) in plan.attention {
+            for layout in plan.layouts { report.results.append(attention(sequences, rows, context, layout, all)) }
+        }
         for case let (segments, rows, rank) in plan.lora { report.results.append(lora(segments, rows, rank, all)) }
         return report
     }
@@ -128,8 +131,9 @@ struct KernelBenchmark {
         }
     }
 
-    private func attention(_ count: Int, _ rows: Int, _ context: Int, _ peaks: Peaks) -> KernelReport.Result {
-        let layout = plan.layout, width = plan.heads * layout.headDim, tokens = context + rows
+    /// Layers take turns, so that keys and values are in no cache where a model's would not be.
+    private func attention(_ count: Int, _ rows: Int, _ context: Int, _ layout: KVLayout, _ peaks: Peaks) -> KernelReport.Result {
+        let width = plan.heads * layout.headDim, tokens = context + rows
         let pagesEach = (tokens + layout.blockTokens - 1) / layout.blockTokens
         let memory = AlignedBuffer(bytes: pagesEach * count * layout.pageBytes)
         let sequences = (0..<count).map { sequence in
@@ -139,14 +143,22 @@ struct KernelBenchmark {
         }
         let q = values(count * rows * width, seed: 3), y = AlignedBuffer(bytes: count * rows * width * 4)
         let queries = Rows(base: q.floats, count: count * rows, columns: width), out = Rows(base: y.floats, count: count * rows, columns: width)
+        let kv = values(tokens * layout.kvHeads * layout.headDim, seed: 5)
+        let stored = Rows(base: kv.floats, count: tokens, columns: layout.kvHeads * layout.headDim)
+        for sequence in sequences {
+            let whole = AttentionSequence(firstRow: 0, rowCount: tokens, startPosition: 0, pages: sequence.pages)
+            for layer in 0..<layout.layers { compute.storeKV(keys: stored, values: stored, sequences: [whole], layout: layout, layer: layer) }
+        }
+        var layer = 0
         let seconds = time {
-            compute.attention(queries: queries, sequences: sequences, layout: layout, layer: 0, window: nil, scale: 0.125, into: out)
+            compute.attention(queries: queries, sequences: sequences, layout: layout, layer: layer, window: nil, scale: 0.125, into: out)
+            layer = (layer + 1) % layout.layers
         }
         // Causal: row i sees context + i + 1 tokens; two products.
         let seen = Double(count) * (Double(rows) * Double(context) + Double(rows) * Double(rows + 1) / 2)
         return KernelReport.Result(
-            name: "attention \(count) x \(rows) rows after \(context)", rows: count * rows, seconds: seconds,
-            operations: 4 * seen * Double(width), bytes: Double(memory.bytes), peakOperations: peaks.f32OperationsPerSecond,
+            name: "attention \(layout.element.rawValue) \(count) x \(rows) rows after \(context)", rows: count * rows, seconds: seconds,
+            operations: 4 * seen * Double(width), bytes: Double(memory.bytes / layout.layers), peakOperations: peaks.f32OperationsPerSecond,
             peakBytes: peaks.readBytesPerSecond)
     }
 

@@ -43,14 +43,14 @@ public final class Model: CausalModel {
     /// Checks and packs a checkpoint. Throws what is wrong with it, by field or tensor.
     ///
     /// - Parameters:
-    ///   - format: of the linear layers. f32 keeps KV cache and adapters in f32 too; the others keep them in f16, whose three more bits
-    ///     than bf16's keep near-ties of an MoE router where they were.
+    ///   - format: of the linear layers. f32 keeps adapters in f32 too; the others keep them in f16.
+    ///   - kv: of the KV cache; nil is f32 with weights of f32, else f16.
     ///   - maxRows: the most rows that a batch will have.
     ///   - contextLimit: a context shorter than the checkpoint's, in tokens.
     ///   - cache: where packed weights are kept from start to start. Without one they are packed from the checkpoint.
     public init(
-        checkpoint: Checkpoint, format: WeightFormat, compute: Compute, maxRows: Int, maxLogitRows: Int? = nil, contextLimit: Int? = nil,
-        cache: WeightCache? = nil
+        checkpoint: Checkpoint, format: WeightFormat, kv: KVElement? = nil, compute: Compute, maxRows: Int, maxLogitRows: Int? = nil,
+        contextLimit: Int? = nil, cache: WeightCache? = nil
     ) throws(ModelError) {
         precondition(maxRows > 0)
         var configuration = try ModelConfiguration(checkpoint)
@@ -71,7 +71,7 @@ public final class Model: CausalModel {
         self.compute = compute
         self.maxRows = maxRows
         self.maxLogitRows = maxLogitRows ?? Self.defaultLogitRows(maxRows: maxRows)
-        kvLayout = KVLayout(configuration, format: format)
+        kvLayout = KVLayout(configuration, element: kv ?? .standard(format))
         scratch = Scratch(configuration, ScratchSize(configuration, maxRows: maxRows, maxLogitRows: self.maxLogitRows))
         rotary = configuration.ropes.map { [configuration] in RotaryTable($0, headDim: configuration.headDim) }
         embedding = Embedding(table: store.matrix(TensorNames.embedding))
@@ -84,12 +84,12 @@ public final class Model: CausalModel {
 
     /// What a model of this configuration takes.
     public static func memoryPlan(
-        configuration: ModelConfiguration, format: WeightFormat, maxRows: Int, maxLogitRows: Int? = nil
+        configuration: ModelConfiguration, format: WeightFormat, kv: KVElement? = nil, maxRows: Int, maxLogitRows: Int? = nil
     ) -> MemoryPlan {
         let plan = WeightPlan(configuration, format: format, names: TensorNames(configuration, tensors: []))
         let dense = plan.extents.first { $0.expert != nil }?.offset ?? plan.bytes
         let size = ScratchSize(configuration, maxRows: maxRows, maxLogitRows: maxLogitRows ?? defaultLogitRows(maxRows: maxRows))
-        let layout = KVLayout(configuration, format: format)
+        let layout = KVLayout(configuration, element: kv ?? .standard(format))
         return MemoryPlan(
             denseBytes: dense, expertBytes: plan.bytes - dense,
             scratchBytes: Scratch.bytes(configuration, size) + Scratch.preparedBytes(configuration, size),

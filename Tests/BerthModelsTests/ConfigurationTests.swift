@@ -162,6 +162,8 @@ import Testing
         ])
         let plan = Model.memoryPlan(configuration: try ModelConfiguration(config: llama1B), format: .bf16, maxRows: 512)
         #expect(plan.blockTokens == 16 && plan.pageBytes == 512 << 10)
+        let int8 = Model.memoryPlan(configuration: try ModelConfiguration(config: llama1B), format: .bf16, kv: .int8, maxRows: 512)
+        #expect(int8.blockTokens == 16 && int8.pageBytes == 272 << 10)
         let tiny = Model.memoryPlan(configuration: try ModelConfiguration(config: Self.small), format: .bf16, maxRows: 512)
         #expect(tiny.blockTokens == 128 && tiny.pageBytes == 64 << 10)
     }

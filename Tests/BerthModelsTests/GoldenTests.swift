@@ -59,18 +59,21 @@ import Testing
         #expect(differences.wrongTokens == 0)
     }
 
-    func checkRounded(_ test: TestModel) throws {
-        let model = try test.model(.bf16)
+    func checkRounded(_ test: TestModel, kv: KVElement) throws {
+        let model = try test.model(.bf16, kv: kv)
         let differences = try compare(test, model)
-        print("golden \(test.testDescription) best bf16: largest \(differences.largest), mean \(differences.mean), wrong \(differences.wrongTokens)/\(differences.clearSteps)")
-        #expect(differences.mean <= 0.02)
-        #expect(differences.wrongTokens == 0)
+        print("golden \(test.testDescription) best bf16, kv \(kv): largest \(differences.largest), mean \(differences.mean), wrong \(differences.wrongTokens)/\(differences.clearSteps)")
+        // The heads of these models have 16 dimensions and their adapters are random: a rounding in one dimension of a key hardly averages out.
+        #expect(differences.mean <= (kv == .int8 ? 0.04 : 0.02))
+        #expect(differences.wrongTokens <= (kv == .int8 ? differences.clearSteps / 100 : 0))
     }
 
     @Test(arguments: TestModel.fixtures) func scalarF32(_ test: TestModel) throws { try checkExact(test) }
-    @Test(arguments: TestModel.fixtures) func fastBF16(_ test: TestModel) throws { try checkRounded(test) }
+    @Test(arguments: TestModel.fixtures) func fastBF16(_ test: TestModel) throws { try checkRounded(test, kv: .f16) }
+    @Test(arguments: TestModel.fixtures) func int8KV(_ test: TestModel) throws { try checkRounded(test, kv: .int8) }
     @Test(arguments: TestModel.shared) func sharedScalarF32(_ test: TestModel) throws { try checkExact(test) }
-    @Test(arguments: TestModel.shared) func sharedFastBF16(_ test: TestModel) throws { try checkRounded(test) }
+    @Test(arguments: TestModel.shared) func sharedFastBF16(_ test: TestModel) throws { try checkRounded(test, kv: .f16) }
+    @Test(arguments: TestModel.shared) func sharedInt8KV(_ test: TestModel) throws { try checkRounded(test, kv: .int8) }
 
     /// The fixtures are there, with every family among them.
     @Test func everyFamilyHasFixture() throws {

@@ -15,8 +15,8 @@ import Testing
     }
 
     /// A prompt cut in two at every place, token by token, and in threes, gives the logits of the whole.
-    @Test(arguments: models) func chunksAndWhole(_ test: TestModel) throws {
-        let model = try test.model(.bf16)
+    @Test(arguments: models, [KVElement.f16, .int8]) func chunksAndWhole(_ test: TestModel, _ kv: KVElement) throws {
+        let model = try test.model(.bf16, kv: kv)
         let adapter = try test.adapter(test.adapters[0], of: model)
         let tokens = Self.tokens(21, seed: 1, vocabulary: model.vocabularySize)
         for weights in [nil, adapter.weights] {
@@ -31,10 +31,10 @@ import Testing
     }
 
     /// Prefill and decode of base and adapters, mixed in one batch, against each alone.
-    @Test(arguments: models) func companyAndAlone(_ test: TestModel) throws {
+    @Test(arguments: models, [KVElement.f16, .int8]) func companyAndAlone(_ test: TestModel, _ kv: KVElement) throws {
         let seed: UInt64 = 7
         var random = RandomSource(seed: seed)
-        let model = try test.model(.bf16)
+        let model = try test.model(.bf16, kv: kv)
         // Two loads of one adapter are two adapters to the model: their rows do not merge.
         let adapters = try (0..<2).map { _ in try test.adapter(test.adapters[0], of: model) }
         let choices: [AdapterWeights?] = [nil, adapters[0].weights, adapters[0].weights, adapters[1].weights, nil, adapters[1].weights]

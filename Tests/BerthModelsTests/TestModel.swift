@@ -39,9 +39,9 @@ struct TestModel: CustomTestStringConvertible {
 
     static func fixture(_ name: String) -> TestModel { TestModel(folder: "\(Checkpoints.fixtures)/\(name)") }
 
-    func model(_ format: WeightFormat, _ kernels: KernelChoice = .best, threads: Int = 2, maxRows: Int = 512) throws -> Model {
+    func model(_ format: WeightFormat, _ kernels: KernelChoice = .best, kv: KVElement? = nil, threads: Int = 2, maxRows: Int = 512) throws -> Model {
         try Model(
-            checkpoint: Checkpoint(directory: folder), format: format, compute: Compute(kernels: kernels, threads: threads), maxRows: maxRows,
+            checkpoint: Checkpoint(directory: folder), format: format, kv: kv, compute: Compute(kernels: kernels, threads: threads), maxRows: maxRows,
             maxLogitRows: maxRows)
     }
 

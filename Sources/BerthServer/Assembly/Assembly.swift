@@ -38,7 +38,7 @@ private enum Assembly {
 
         let maxRows = configuration.maxBatchTokens ?? 512
         let maxRunning = min(configuration.maxRunning ?? 64, maxRows)
-        let plan = Model.memoryPlan(configuration: modelConfiguration, format: configuration.weights, maxRows: maxRows, maxLogitRows: maxRunning)
+        let plan = Model.memoryPlan(configuration: modelConfiguration, format: configuration.weights, kv: configuration.kv, maxRows: maxRows, maxLogitRows: maxRunning)
         let budget = try MemoryBudget(
             total: configuration.memory ?? Machine.defaultMemory, plan: plan, tokenizerTokens: tokenizer.vocabularySize, maxRows: maxRows)
         for line in budget.lines { logger.info("\(line)") }
@@ -46,7 +46,7 @@ private enum Assembly {
         context.progress("preparing weights")
         let compute = try Compute(threads: configuration.threads ?? Machine.physicalCores)
         let model = try Model(
-            checkpoint: checkpoint, format: configuration.weights, compute: compute, maxRows: maxRows, maxLogitRows: maxRunning,
+            checkpoint: checkpoint, format: configuration.weights, kv: configuration.kv, compute: compute, maxRows: maxRows, maxLogitRows: maxRunning,
             contextLimit: configuration.contextLength, cache: weightCache(configuration, context))
         report(model.weightOrigin, logger)
         let contextLength = model.contextLength
@@ -58,7 +58,7 @@ private enum Assembly {
         engineConfiguration.stepTokens = maxRows
         engineConfiguration.stepLogits = maxRunning
         engineConfiguration.runningRequests = maxRunning
-        logger.info("\(modelConfiguration.family) model, weights \(configuration.weights.rawValue), \(compute.kernelName) kernels on \(compute.threads) threads")
+        logger.info("\(modelConfiguration.family) model, weights \(configuration.weights.rawValue), keys and values \(model.kvLayout.element.rawValue), \(compute.kernelName) kernels on \(compute.threads) threads")
         let host = EngineHost(
             model: model, pool: pool, endTokens: modelConfiguration.endTokens, tokenizer: tokenizer, configuration: engineConfiguration,
             deliver: context.deliver)

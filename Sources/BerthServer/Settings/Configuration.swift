@@ -1,6 +1,7 @@
 // What the daemon is told at start, with every default resolved.
 
 import BerthCore
+import BerthKernels
 import Glibc
 
 /// All settings of the daemon. `Setting.all` says where each comes from.
@@ -18,6 +19,8 @@ public struct Configuration: Sendable, Equatable {
     /// A bound for the whole process; nil is three quarters of the machine's memory.
     public var memory: ByteSize?
     public var weights = WeightFormat.bf16
+    /// Of keys and values in the pool; nil is f32 with weights of f32, else f16.
+    public var kv: KVElement?
     /// Nil is one per physical core.
     public var threads: Int?
     public var logFormat = LogFormat.text

@@ -1,6 +1,7 @@
 // The table of settings: one line each gives the flag, the environment variable, the key in the file, the bounds and the help.
 
 import BerthCore
+import BerthKernels
 
 /// One setting. Its name is "socket-mode"; the flag is "--socket-mode", the variable BERTH_SOCKET_MODE, the key in the file "socket-mode".
 public struct Setting: Sendable {
@@ -31,6 +32,7 @@ public struct Setting: Sendable {
             return nil
         },
         choice("weights", "weights in memory (default bf16)", WeightFormat.allCases, \.weights),
+        choice("kv", "keys and values in memory (default f16; f32 with f32 weights)", [KVElement.f16, .int8], \.kv),
         number("threads", "compute threads (default: one per physical core)", 1...1024, \.threads),
         number("context-length", "tokens of prompt and output together (default: the checkpoint's)", 16...(1 << 24), \.contextLength),
         number("max-batch-tokens", "tokens of one step", 1...(1 << 16), \.maxBatchTokens),
@@ -79,6 +81,15 @@ public struct Setting: Sendable {
     }
 
     private static func choice<Value: RawRepresentable & Sendable>(_ name: String, _ help: String, _ values: [Value], _ path: Path<Value>) -> Setting
+    where Value.RawValue == String {
+        Setting(name: name, placeholder: values.map(\.rawValue).joined(separator: "|"), help: help) { configuration, value in
+            guard let chosen = values.first(where: { $0.rawValue == value }) else { return "one of " + values.map(\.rawValue).joined(separator: ", ") }
+            configuration[keyPath: path] = chosen
+            return nil
+        }
+    }
+
+    private static func choice<Value: RawRepresentable & Sendable>(_ name: String, _ help: String, _ values: [Value], _ path: Path<Value?>) -> Setting
     where Value.RawValue == String {
         Setting(name: name, placeholder: values.map(\.rawValue).joined(separator: "|"), help: help) { configuration, value in
             guard let chosen = values.first(where: { $0.rawValue == value }) else { return "one of " + values.map(\.rawValue).joined(separator: ", ") }

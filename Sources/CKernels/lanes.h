@@ -29,13 +29,17 @@ LANES F16 min16(F16 a, F16 b) { return (F16)(((U16)a & (U16)(a < b)) | ((U16)b &
 LANES F16 select16(I16 mask, F16 a, F16 b) { return (F16)(((U16)a & (U16)mask) | ((U16)b & ~(U16)mask)); }
 LANES F16 abs16(F16 a) { return (F16)((U16)a & 0x7FFFFFFF); }
 
-/// The first n <= 16 values, `rest` beyond.
+/// The first n <= 16 values, `rest` beyond. All sixteen are the rule, and must not become a call of memcpy.
 LANES F16 load_first(const float *p, size_t n, float rest) {
+    if (n == 16) return load16(p);
     F16 v = all16(rest);
     memcpy(&v, p, n * 4);
     return v;
 }
-LANES void store_first(float *p, F16 v, size_t n) { memcpy(p, &v, n * 4); }
+LANES void store_first(float *p, F16 v, size_t n) {
+    if (n == 16) store16(p, v);
+    else memcpy(p, &v, n * 4);
+}
 
 LANES F16 from_bf16(H16 h) { return (F16)(__builtin_convertvector(h, U16) << 16); }
 /// Sixteen halves to floats, by the instruction that all our targets have (F16C, AVX-512, NEON).
@@ -50,6 +54,7 @@ LANES F16 load_element(const void *base, TensorElement element, size_t index) {
     return element == ElementF16 ? from_f16(h) : from_bf16(h);
 }
 LANES F16 load_element_first(const void *base, TensorElement element, size_t index, size_t n) {
+    if (n == 16) return load_element(base, element, index);
     if (element == ElementF32) return load_first((const float *)base + index, n, 0);
     H16 h = {0};
     memcpy(&h, (const uint16_t *)base + index, n * 2);

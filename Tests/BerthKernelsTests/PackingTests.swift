@@ -4,7 +4,7 @@ import Testing
 @testable import BerthKernels
 
 @Suite struct PackingTests {
-    /// f32 keeps every bit, bf16 rounds to nearest even, int8 stays within half a step.
+    /// f32 keeps every bit, bf16 rounds to nearest even, int8 stays within a step.
     @Test func formatsKeepWhatTheyPromise() {
         let outputs = 19, inputs = 100
         for format in WeightFormat.allCases {
@@ -19,7 +19,7 @@ import Testing
                         switch format {
                         case .f32: #expect(error == 0)
                         case .bf16: #expect(error <= abs(wanted[k]) / 256)
-                        case .int8: #expect(error <= (largest / 127 + row / 127 / 255) * 0.501)
+                        case .int8: #expect(error <= largest / 127 + 8 * row / 127 / 255)  // the search goes eight codes up
                         case .int4: #expect(error <= largest / 7 * 2.6)  // the search may clip the largest
                         }
                     }
@@ -28,19 +28,20 @@ import Testing
         }
     }
 
-    /// The scale search must beat plain scaling by the largest magnitude, Q4_0's way, in squared error.
-    @Test func int4IsBetterThanPlainMaximumScaling() {
+    /// The scale search must beat plain scaling by the largest magnitude, as Q8_0 and Q4_0 have it, in squared error.
+    @Test(arguments: [(WeightFormat.int8, Float(127), Float(-127) ... 127), (.int4, -8, -8 ... 7)])
+    func searchIsBetterThanPlainMaximumScaling(format: WeightFormat, limit: Float, range: ClosedRange<Float>) {
         let inputs = 4096
-        let matrix = Matrix(outputs: 4, inputs: inputs, format: .int4, seed: 9)
+        let matrix = Matrix(outputs: 4, inputs: inputs, format: format, seed: 9)
         var ours: Float = 0, plain: Float = 0
         for o in 0..<4 {
             let wanted = Array(matrix.source[o * inputs..<(o + 1) * inputs]), got = matrix.unpacked(o)
             for (g, w) in zip(got, wanted) { ours += (g - w) * (g - w) }
             for group in stride(from: 0, to: inputs, by: 32) {
                 let values = wanted[group..<group + 32]
-                let step = values.max { abs($0) < abs($1) }! / -8
+                let step = values.max { abs($0) < abs($1) }! / limit
                 for w in values {
-                    let q = step == 0 ? 0 : min(7, max(-8, (w / step).rounded()))
+                    let q = step == 0 ? 0 : min(range.upperBound, max(range.lowerBound, (w / step).rounded()))
                     plain += (w - q * step) * (w - q * step)
                 }
             }

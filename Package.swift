@@ -41,13 +41,13 @@ let package = Package(
         .target(name: "CKernels", cSettings: kernelSettings),
 
         berth("BerthCore", [.product(name: "OrderedCollections", package: "swift-collections")]),
-        berth("BerthKernels", ["BerthCore", "CKernels"]),
+        berth("BerthKernels", ["BerthCore", "CKernels", "CLinux"]),
         berth("BerthMemory", ["BerthCore", "CLinux"]),
         berth("BerthStore", ["BerthCore", "BerthKernels", "CSodium", "CLinux", "CPCRE2", "CXXHash"]),
         berth("BerthText", ["BerthCore", "CPCRE2"]),
         berth("BerthModels", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore"]),
-        berth("BerthEngine", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels"]),
-        berth("BerthLoop", ["BerthCore", "CUV"]),
+        berth("BerthEngine", ["BerthCore", "CLinux", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels"]),
+        berth("BerthLoop", ["BerthCore", "CUV", "CLinux"]),
         berth("BerthHTTP", ["BerthCore", .product(name: "HTTPTypes", package: "swift-http-types")]),
         berth("BerthServer", [
             "BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels", "BerthEngine", "BerthLoop", "BerthHTTP",

@@ -12,6 +12,7 @@
 
 import BerthCore
 import CKernels
+import CLinux
 import Glibc
 import Synchronization
 
@@ -36,6 +37,7 @@ final class ThreadPool {
             let start = Unmanaged.passRetained(WorkerStart(shared: shared, index: index))
             let status = pthread_create(&thread, nil, { argument in
                 let start = Unmanaged<WorkerStart>.fromOpaque(argument!).takeRetainedValue()
+                linux_name_thread("berth-worker")
                 start.shared.work(as: start.index)
                 return nil
             }, start.toOpaque())

@@ -1,6 +1,6 @@
 // Named threads with a known stack: Swift's tasks run on a pool of their own, which long-lived owners of state must not block.
 
-import CUV
+import CLinux
 import Glibc
 
 /// A running thread. Join it exactly once.
@@ -19,7 +19,7 @@ public struct JoinableThread: ~Copyable, @unchecked Sendable {
         var thread = pthread_t()
         let code = pthread_create(&thread, &attributes, { argument in
             let body = Unmanaged<Body>.fromOpaque(argument!).takeRetainedValue()
-            cuv_name_thread(body.name)
+            linux_name_thread(body.name)
             body.run()
             return nil
         }, box.toOpaque())

@@ -5,6 +5,7 @@
 // per GB (in virtual machines mostly for the faults), and shares the page cache with the next start; how large its pages are
 // is the file system's choice.
 
+import CLinux
 import Glibc
 
 /// A region of memory that goes with the value. Sendable because whoever fills it hands it over afterwards.
@@ -68,6 +69,7 @@ func onThreads(_ threads: Int, _ body: @escaping @Sendable (Int) -> Void) {
             &handle, nil,
             { argument in
                 let work = Unmanaged<Work>.fromOpaque(argument!).takeRetainedValue()
+                linux_name_thread("berth-packer")
                 work.body(work.index)
                 return nil
             }, work.toOpaque())

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <sys/prctl.h>
 #include <sys/types.h>
 
 /// An anonymous file in memory; see memfd_create(2).
@@ -17,6 +18,9 @@ int sync_file_range(int fd, off_t offset, off_t length, unsigned int flags);
 
 /// mkstemps(3) with flags of open(2).
 int mkostemps(char *pattern, int suffix_length, int flags);
+
+/// Names the calling thread for debuggers, top and perf; the kernel keeps 15 bytes. prctl is variadic, which Swift cannot call.
+static inline void linux_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 enum {
     BERTH_SYNC_FILE_RANGE_WRITE = 0x2,

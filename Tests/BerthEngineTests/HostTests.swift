@@ -59,7 +59,7 @@ final class Inbox: Sendable {
         }
         let requests = (1...60).map { (id: UInt64) in Self.request(id, adapter: id % 4 == 0 ? nil : "a\(id % 3)") }
         let threads = (0..<3).map { part in
-            Thread { for request in requests where Int(request.id.rawValue) % 3 == part { #expect(host.submit(request)) } }
+            Thread(name: "poster") { for request in requests where Int(request.id.rawValue) % 3 == part { #expect(host.submit(request)) } }
         }
         for thread in threads { thread.join() }
         Inbox.wait("all requests") { requests.allSatisfy { inbox.outcome($0.id).isOver } }

@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import Testing
 
 @testable import BerthKernels
@@ -34,6 +35,29 @@ import Testing
             }
             #expect(compute.pool.sleepingWorkers == 2, "round \(round)")
         }
+    }
+
+    /// Tools show what a thread is for.
+    @Test func workersHaveNames() throws {
+        let names = UnsafeMutablePointer<String>.allocate(capacity: 3)
+        names.initialize(repeating: "", count: 3)
+        defer {
+            names.deinitialize(count: 3)
+            names.deallocate()
+        }
+        let compute = try Compute(kernels: .scalar, threads: 3)
+        // Tasks that wait for each other, so that each thread takes one.
+        let arrived = Atomic<Int>(0)
+        compute.pool.section(3) { _, worker in
+            arrived.wrappingAdd(1, ordering: .sequentiallyConsistent)
+            while arrived.load(ordering: .sequentiallyConsistent) < 3 { sched_yield() }
+            let file = fopen("/proc/thread-self/comm", "r")
+            var name = [CChar](repeating: 0, count: 32)
+            let count = fread(&name, 1, 31, file)
+            fclose(file)
+            names[worker] = String(decoding: name[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+        }
+        #expect(names[1] == "berth-worker\n" && names[2] == names[1])
     }
 
     @Test func badChoicesAreErrors() {

@@ -15,7 +15,7 @@ final class DiskReader: AdapterReader, @unchecked Sendable {
     init(threads count: Int, report: @escaping @Sendable (AdapterReadTicket, Result<AdapterWeights, GenerationFailure>) -> Void) {
         let reads = reads
         threads = (0..<count).map { _ in
-            Thread {
+            Thread(name: "berth-reader") {
                 while let read = reads.takeOne() { report(read.ticket, read.perform()) }
             }
         }

@@ -52,7 +52,7 @@ public final class EngineHost: Sendable {
         let outstanding = Shared(Outstanding())
         self.outstanding = outstanding
         requestLimit = configuration.queuedRequests
-        thread = Thread {
+        thread = Thread(name: "berth-engine") {
             let reader = DiskReader(threads: readerThreads) { ticket, result in mailbox.put(.adapterRead(ticket, result)) }
             let engine = Engine(
                 model: handover.model, pool: handover.pool, reader: reader, endTokens: endTokens, configuration: configuration, detokenizer: detokenizer)

@@ -1,5 +1,6 @@
 // A thread with a beginning and an end.
 
+import CLinux
 import Glibc
 
 /// Runs a function on a thread of its own. Must be joined, once.
@@ -7,17 +8,21 @@ final class Thread: Sendable {
     private let handle: pthread_t
 
     private final class Start {
+        let name: String
         let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+        init(_ name: String, _ body: @escaping @Sendable () -> Void) { (self.name, self.body) = (name, body) }
     }
 
-    init(_ body: @escaping @Sendable () -> Void) {
+    /// - Parameter name: the kernel keeps 15 bytes.
+    init(name: String, _ body: @escaping @Sendable () -> Void) {
         var handle = pthread_t()
-        let start = Unmanaged.passRetained(Start(body))
+        let start = Unmanaged.passRetained(Start(name, body))
         let result = pthread_create(
             &handle, nil,
             { argument in
-                Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue().body()
+                let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+                linux_name_thread(start.name)
+                start.body()
                 return nil
             }, start.toOpaque())
         precondition(result == 0, "a thread could not be made (\(result))")

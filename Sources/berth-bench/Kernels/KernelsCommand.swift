@@ -9,7 +9,7 @@ struct KernelsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "kernels", abstract: "Each kernel against the machine's measured peaks.")
 
-    @Option(help: "Which kernels: best, scalar, avx2, avx512, avx512vnni, avx512bf16.") var kernels = KernelChoice.best
+    @Option(help: "Which kernels.") var kernels = KernelChoice.best
     @Option(help: "Threads.") var threads = 2
     @Option(help: "Weight formats, comma-separated.") var formats = "bf16,int8,int4"
     @Option(help: "Row counts of the linear layers, comma-separated.") var rows = "1,2,4,8,16,32,64,128,512"

@@ -10,7 +10,7 @@ import BerthStore
 struct ModelOptions: ParsableArguments {
     @Argument(help: "A checkpoint's directory.") var directory: String
     @Option(help: "Threads.") var threads = 2
-    @Option(help: "Which kernels: best, scalar, avx2, avx512, avx512vnni, avx512bf16.") var kernels = KernelChoice.best
+    @Option(help: "Which kernels.") var kernels = KernelChoice.best
     @Option(help: "Where prepared weights are kept; without it they are packed from the checkpoint each time.") var cacheDir: String?
 
     func validate() throws {

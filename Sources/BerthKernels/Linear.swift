@@ -1,8 +1,8 @@
 // Linear layers: y = x·Wᵀ, with optional bias and accumulation, and the same over groups of rows that use different weights (experts).
 //
-// A call is cut into tasks of four panels (64 outputs) by up to 512 rows: four panels' slice of inputs stays in the first-level cache
+// A call is cut into tasks of runs of four panels (64 outputs) by up to 512 rows: four panels' slice of inputs stays in the first-level cache
 // while all rows pass over it, and each weight is read from memory once. With few rows the work is reading weights, and
-// the same cut gives every thread its own stretch of them.
+// the same cut gives every thread its own stretches of them.
 
 import BerthCore
 import CKernels
@@ -30,7 +30,8 @@ extension Compute {
         _ x: PreparedRows, _ w: PackedMatrix, into y: Rows, bias: UnsafePointer<Float>? = nil, accumulate: Bool = false
     ) {
         linearTasks.removeAll(keepingCapacity: true)
-        plan(call: 0, rows: 0..<x.count, w, total: x.count * w.outputs * w.inputs)
+        var remaining = x.count * w.outputs * w.inputs
+        plan(call: 0, rows: 0..<x.count, w, remaining: &remaining)
         let call = linearCall(x, w, y, bias: bias, accumulate: accumulate)
         let kernel = linearKernel(w.format)
         linearTasks.withUnsafeBufferPointer { tasks in
@@ -45,8 +46,8 @@ extension Compute {
     public func linear(_ x: PreparedRows, groups: [LinearGroup], into y: Rows) {
         guard let format = groups.first?.weights.format else { return }
         linearTasks.removeAll(keepingCapacity: true)
-        let total = groups.reduce(0) { $0 + $1.rows.count * $1.weights.outputs * $1.weights.inputs }
-        for (index, group) in groups.enumerated() { plan(call: index, rows: group.rows, group.weights, total: total) }
+        var remaining = groups.reduce(0) { $0 + $1.rows.count * $1.weights.outputs * $1.weights.inputs }
+        for (index, group) in groups.enumerated() { plan(call: index, rows: group.rows, group.weights, remaining: &remaining) }
         let calls = groups.map { linearCall(x, $0.weights, y, bias: nil, accumulate: false) }
         let kernel = linearKernel(format)
         linearTasks.withUnsafeBufferPointer { tasks in
@@ -79,30 +80,31 @@ extension Compute {
             outputs: w.outputs, y: y.base, yStride: y.stride, bias: bias, accumulate: accumulate ? 1 : 0)
     }
 
-    /// Appends the tasks of one matrix. `total` is the section's work in multiplications.
-    private func plan(call: Int, rows: Range<Int>, _ w: PackedMatrix, total: Int) {
+    /// Appends the tasks of one matrix. `remaining` is the work of the section, in multiplications, that is not planned yet.
+    ///
+    /// A task is a run of panels, because a kernel fetches the next panels while it computes on these, and only within its task. Runs shrink as the
+    /// section goes on (guided self-scheduling, Polychronopoulos and Kuck 1987), so that the threads end together.
+    private func plan(call: Int, rows: Range<Int>, _ w: PackedMatrix, remaining: inout Int) {
         guard !rows.isEmpty else { return }
         let least = 128 << 10  // multiplications below which a task is not worth handing over
-        let work = rows.count * w.outputs * w.inputs
-        let wanted = min(max(1, work / least), 8 * threads)
-        var rowsPerTask = min(rows.count, KernelLinearRows)
         let quads = (w.panels + 3) / 4
-        var quadsPerTask = 1
-        if quads >= wanted {
-            // Enough panels to go round: hand over runs of them while that leaves eight tasks per thread.
-            quadsPerTask = max(1, quads / (4 * wanted))
-            if rows.count > 8 { quadsPerTask = 1 }
-            if wanted == 1 { quadsPerTask = quads }
-        } else if total / least >= threads {
-            // Few panels, many rows: cut rows too, into multiples of the kernels' row block.
-            let cuts = (wanted + quads - 1) / quads
+        var rowsPerTask = min(rows.count, KernelLinearRows)
+        if quads < 8 * threads, remaining / least >= threads {
+            // Few panels, many rows: cut rows too, into multiples of the kernels' row blocks.
+            let cuts = (8 * threads + quads - 1) / quads
             rowsPerTask = min(rowsPerTask, max(24, (rows.count / cuts + 23) / 24 * 24))
         }
         for firstRow in stride(from: rows.lowerBound, to: rows.upperBound, by: rowsPerTask) {
-            for quad in stride(from: 0, to: quads, by: quadsPerTask) {
+            let count = min(rowsPerTask, rows.upperBound - firstRow)
+            let quadWork = count * 4 * KernelPanelOutputs * w.inputs
+            var quad = 0
+            while quad < quads {
+                let wanted = max(least, remaining / (2 * threads))
+                let run = min(quads - quad, max(1, wanted / quadWork))
                 linearTasks.append(LinearTask(
-                    call: call, firstRow: firstRow, rows: min(rowsPerTask, rows.upperBound - firstRow), firstPanel: quad * 4,
-                    panels: min(quadsPerTask * 4, w.panels - quad * 4)))
+                    call: call, firstRow: firstRow, rows: count, firstPanel: quad * 4, panels: min(run * 4, w.panels - quad * 4)))
+                quad += run
+                remaining -= run * quadWork
             }
         }
     }

@@ -32,14 +32,7 @@ extension Compute {
         linearTasks.removeAll(keepingCapacity: true)
         var remaining = x.count * w.outputs * w.inputs
         plan(call: 0, rows: 0..<x.count, w, remaining: &remaining)
-        let call = linearCall(x, w, y, bias: bias, accumulate: accumulate)
-        let kernel = linearKernel(w.format)
-        linearTasks.withUnsafeBufferPointer { tasks in
-            section(tasks.count) { index, scratch in
-                let task = tasks[index]
-                withUnsafePointer(to: call) { kernel($0, task.firstRow, task.rows, task.firstPanel, task.panels, scratch) }
-            }
-        }
+        withUnsafePointer(to: linearCall(x, w, y, bias: bias, accumulate: accumulate)) { runLinearTasks($0, w.format) }
     }
 
     /// y[rows] = x[rows]·Wᵀ for every group, in one parallel section. All weights have the input's format and inputs, and y's columns.
@@ -49,13 +42,16 @@ extension Compute {
         var remaining = groups.reduce(0) { $0 + $1.rows.count * $1.weights.outputs * $1.weights.inputs }
         for (index, group) in groups.enumerated() { plan(call: index, rows: group.rows, group.weights, remaining: &remaining) }
         let calls = groups.map { linearCall(x, $0.weights, y, bias: nil, accumulate: false) }
+        calls.withUnsafeBufferPointer { runLinearTasks($0.baseAddress!, format) }
+    }
+
+    /// The planned tasks, of these calls, as one section.
+    private func runLinearTasks(_ calls: UnsafePointer<LinearCall>, _ format: WeightFormat) {
         let kernel = linearKernel(format)
         linearTasks.withUnsafeBufferPointer { tasks in
-            calls.withUnsafeBufferPointer { calls in
-                section(tasks.count) { index, scratch in
-                    let task = tasks[index]
-                    kernel(calls.baseAddress! + task.call, task.firstRow, task.rows, task.firstPanel, task.panels, scratch)
-                }
+            section(tasks.count) { index, scratch in
+                let task = tasks[index]
+                kernel(calls + task.call, task.firstRow, task.rows, task.firstPanel, task.panels, scratch)
             }
         }
     }

@@ -4,13 +4,11 @@
 // Six rows × four panels are in flight, 24 accumulators. Inputs go in blocks of 64 steps, whose 16 KB of lines stay in the first-level cache while
 // all rows pass; rows lie in blocks of the same length, so a tile walks through them in one stream. Sums go to memory and back between blocks,
 // exactly, so blocking does not show in the bits. Meanwhile the tiles fetch the next block's lines, each an even share.
-//
-// The including file defines DOT_STEP(SUM, LINE, VALUE): the assembly of SUM += LINE · VALUE, on operands of these names; and what it needs beside
-// them, as declarations (DOT_DECLARATIONS) and output operands (DOT_TEMPORARIES).
 
 #pragma once
 
 #include "linear_body.h"
+#include "row_step_avx512.h"
 #include <immintrin.h>
 
 enum {
@@ -40,25 +38,6 @@ typedef struct {
     size_t nextPanelBytes, nextLines;
 } LineBlock;
 
-// One row's part of a step, for four panels. In assembly because it must stay as it stands: the compiler moves loads up until accumulators spill.
-#define LINE_ROW(D, ADDRESS)                                                                                          \
-    do {                                                                                                              \
-        __m512 value;                                                                                                 \
-        DOT_DECLARATIONS                                                                                              \
-        if (count == 4)                                                                                               \
-            __asm__ volatile("vbroadcastss " ADDRESS ", %[v]\n\t" DOT_STEP("d0", "w0", "v") DOT_STEP("d1", "w1", "v") \
-                                 DOT_STEP("d2", "w2", "v") DOT_STEP("d3", "w3", "v")                                  \
-                             : [d0] "+v"(D[0]), [d1] "+v"(D[1]), [d2] "+v"(D[2]), [d3] "+v"(D[3]), [v] "=&v"(value)    \
-                                   DOT_TEMPORARIES                                                                    \
-                             : [w0] "v"(w0), [w1] "v"(w1), [w2] "v"(w2), [w3] "v"(w3), [x1] "r"(x1), [x4] "r"(x4)      \
-                             : "memory");                                                                             \
-        else                                                                                                          \
-            __asm__ volatile("vbroadcastss " ADDRESS ", %[v]\n\t" DOT_STEP("d0", "w0", "v")                           \
-                             : [d0] "+v"(D[0]), [v] "=&v"(value)DOT_TEMPORARIES                                       \
-                             : [w0] "v"(w0), [x1] "r"(x1), [x4] "r"(x4)                                               \
-                             : "memory");                                                                             \
-    } while (0)
-#define LOAD_LINE(W, PANEL, K) __asm__ volatile("vmovups 64*" #K "(%1), %0" : "=v"(W) : "r"(PANEL))
 // Rows 1 and 4 are the bases so that all displacements fit into one byte (of units of four).
 #define LINE_STEP(K)                                                          \
     do {                                                                      \
@@ -72,12 +51,12 @@ typedef struct {
         if ((K) < ahead)                                                      \
             for (int i = 0; i < streams; i++)                                 \
                 _mm_prefetch(next + LineBytes * (K) + i * nextPanelBytes, _MM_HINT_T0); \
-        LINE_ROW(sum[0], "4*" #K "-256(%[x1])");                              \
-        if (rows > 1) LINE_ROW(sum[1], "4*" #K "(%[x1])");                    \
-        if (rows > 2) LINE_ROW(sum[2], "4*" #K "+256(%[x1])");                \
-        if (rows > 3) LINE_ROW(sum[3], "4*" #K "-256(%[x4])");                \
-        if (rows > 4) LINE_ROW(sum[4], "4*" #K "(%[x4])");                    \
-        if (rows > 5) LINE_ROW(sum[5], "4*" #K "+256(%[x4])");                \
+        ROW_STEP(sum[0], "4*" #K "-256", x1);                                 \
+        if (rows > 1) ROW_STEP(sum[1], "4*" #K, x1);                          \
+        if (rows > 2) ROW_STEP(sum[2], "4*" #K "+256", x1);                   \
+        if (rows > 3) ROW_STEP(sum[3], "4*" #K "-256", x4);                   \
+        if (rows > 4) ROW_STEP(sum[4], "4*" #K, x4);                          \
+        if (rows > 5) ROW_STEP(sum[5], "4*" #K "+256", x4);                   \
     } while (0)
 _Static_assert(KernelRowBlockBytes == 256, "the displacements above");
 

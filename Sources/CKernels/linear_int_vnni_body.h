@@ -13,6 +13,7 @@
 #pragma once
 
 #include "linear_body.h"
+#include "row_step_avx512.h"
 #include <immintrin.h>
 
 enum {
@@ -50,29 +51,6 @@ typedef struct {
     size_t nextLines;
 } IntStep;
 
-// One row's part of four inputs, dot[p] += w[p] · four activations, for four panels. In assembly because it must stay as it stands: the
-// compiler's scheduler moves loads up until accumulators spill, and its induction variables add an addition per row; either costs a
-// quarter of the speed, since the loop has no instruction to spare. ADDRESS is the row's, in terms of row 1.
-#define DOT_ROW(D, ADDRESS)                                                                                          \
-    do {                                                                                                             \
-        __m512i value;                                                                                               \
-        if (count == 4)                                                                                              \
-            __asm__ volatile("vpbroadcastd " ADDRESS "(%[x]), %[v]\n\t"                                              \
-                             "vpdpbusd %[v], %[w0], %[d0]\n\t"                                                       \
-                             "vpdpbusd %[v], %[w1], %[d1]\n\t"                                                       \
-                             "vpdpbusd %[v], %[w2], %[d2]\n\t"                                                       \
-                             "vpdpbusd %[v], %[w3], %[d3]"                                                           \
-                             : [d0] "+v"(D[0]), [d1] "+v"(D[1]), [d2] "+v"(D[2]), [d3] "+v"(D[3]), [v] "=&v"(value)  \
-                             : [w0] "v"(w0), [w1] "v"(w1), [w2] "v"(w2), [w3] "v"(w3), [x] "r"(x)                    \
-                             : "memory");                                                                            \
-        else                                                                                                         \
-            __asm__ volatile("vpbroadcastd " ADDRESS "(%[x]), %[v]\n\t"                                              \
-                             "vpdpbusd %[v], %[w0], %[d0]"                                                           \
-                             : [d0] "+v"(D[0]), [v] "=&v"(value)                                                     \
-                             : [w0] "v"(w0), [x] "r"(x)                                                              \
-                             : "memory");                                                                            \
-    } while (0)
-#define LOAD_LINE(W, PANEL, K) __asm__ volatile("vmovdqu64 64*" #K "(%1), %0" : "=v"(W) : "r"(PANEL))
 // Four inputs of all rows. Row 1 is the base so that all displacements fit into one byte (of units of four).
 #define FOUR_INPUTS(K)                                       \
     do {                                                     \
@@ -85,9 +63,9 @@ typedef struct {
         }                                                    \
         for (int i = 0; i < (prefetch + 7) / 8 && (K) < prefetch; i++) \
             _mm_prefetch((const char *)next + 64 * (K) + i * nextPanelBytes, _MM_HINT_T0); \
-        DOT_ROW(dot[0], "4*" #K "-192");                     \
-        if (rows > 1) DOT_ROW(dot[1], "4*" #K);              \
-        if (rows > 2) DOT_ROW(dot[2], "4*" #K "+192");       \
+        ROW_STEP(dot[0], "4*" #K "-192", x);                    \
+        if (rows > 1) ROW_STEP(dot[1], "4*" #K, x);              \
+        if (rows > 2) ROW_STEP(dot[2], "4*" #K "+192", x);       \
     } while (0)
 _Static_assert(sizeof(ActivationBlock) == 192, "the displacements above");
 

@@ -1,5 +1,5 @@
-// The inner loop of everything in f32: a few rows times a few panels of 16 outputs, f32, f16 or bf16 (as pairs), summed along the inputs
-// into f32. Linear layers use it on weights, attention on keys and on values.
+// The inner loop of everything in f32: a few rows times a few panels of 16 outputs, f32 or bf16 (as pairs), summed along the inputs
+// into f32. Linear layers use it on weights, attention on pieces of keys and values that became f32.
 //
 // Each (row, output) has one accumulator and one fused multiply-add per input, in rising order, so blocking does not show in
 // the bits. Accumulators start from memory and return to it, which carries them exactly from block to block.
@@ -36,13 +36,12 @@ LANES void panel_block(const PanelProduct *c, TensorElement element, const float
     F16 sum[RowsInFlight][4];
     for (int r = 0; r < rows; r++)
         for (int p = 0; p < count; p++) sum[r][p] = c->fresh ? all16(0) : load16(sums + r * c->sumStride + p * 16);
-    if (element != ElementBF16) {
-        const size_t lineBytes = element == ElementF32 ? 64 : 32;
+    if (element == ElementF32) {
         for (size_t k = 0; k < c->inputs; k++) {
             F16 w[4];
             for (int p = 0; p < count; p++) {
-                w[p] = load_element(panels + p * c->panelBytes, element, k * 16);
-                if (prefetch) prefetch_ahead(panels + p * c->panelBytes + k * lineBytes);
+                w[p] = load16((const float *)(panels + p * c->panelBytes) + k * 16);
+                if (prefetch) prefetch_ahead(panels + p * c->panelBytes + k * 64);
             }
             for (int r = 0; r < rows; r++) {
                 F16 value = all16(x[r * c->xStride + k]);
@@ -110,14 +109,7 @@ static __attribute__((noinline)) void panel_product_bf16(const PanelProduct *c, 
         panel_rows(c, ElementBF16, c->panels + p * c->panelBytes, c->sums + p * 16, rows, PANELS_IN_FLIGHT);
     for (; p < panels; p++) panel_rows(c, ElementBF16, c->panels + p * c->panelBytes, c->sums + p * 16, rows, 1);
 }
-static __attribute__((noinline)) void panel_product_f16(const PanelProduct *c, size_t rows, size_t panels) {
-    size_t p = 0;
-    for (; p + PANELS_IN_FLIGHT <= panels; p += PANELS_IN_FLIGHT)
-        panel_rows(c, ElementF16, c->panels + p * c->panelBytes, c->sums + p * 16, rows, PANELS_IN_FLIGHT);
-    for (; p < panels; p++) panel_rows(c, ElementF16, c->panels + p * c->panelBytes, c->sums + p * 16, rows, 1);
-}
 LANES void panel_product(TensorElement element, const PanelProduct *c, size_t rows, size_t panels) {
     if (element == ElementF32) panel_product_f32(c, rows, panels);
-    else if (element == ElementF16) panel_product_f16(c, rows, panels);
     else panel_product_bf16(c, rows, panels);
 }

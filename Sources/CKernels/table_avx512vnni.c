@@ -7,6 +7,9 @@
 #include <immintrin.h>
 
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))), apply_to = function)
+#define DOT_STEP(SUM, LINE, VALUE) "vpdpbusd %[" VALUE "], %[" LINE "], %[" SUM "]\n\t"
+#define DOT_TEMPORARIES
+#define DOT_DECLARATIONS
 #include "linear_int_vnni_body.h"
 
 static void linear_int8(const LinearCall *c, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, void *scratch) {

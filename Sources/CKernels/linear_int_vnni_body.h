@@ -128,36 +128,72 @@ LANES void int_tile(const IntStep *s, const ActivationBlock *x0, float *sums, co
 }
 _Static_assert(sizeof(ActivationBlock) % sizeof(ActivationGroup) == 0, "groups of neighbouring rows are so many groups apart");
 
-LANES void int_tile_of(const IntStep *s, const ActivationBlock *x, float *sums, size_t rows, const int count, const int prefetch,
-                       const uint8_t *next) {
-    switch (rows) {
-    case 3: int_tile(s, x, sums, 3, count, prefetch, next); break;
-    case 2: int_tile(s, x, sums, 2, count, prefetch, next); break;
-    default: int_tile(s, x, sums, 1, count, prefetch, next); break;
+/// What tiles fetch of the next step's weights while they compute.
+typedef struct {
+    const uint8_t *at;
+    /// Tiles that still have something to fetch, and of those, how many fetch from the panel that `at` is in.
+    size_t tiles, inPanel;
+    /// Of every tile: lines per group; bytes from its lines to those of the next tile; and what is added to that at the end of a panel.
+    size_t linesPerGroup, stride, skip;
+    size_t tilesPerPanel;
+} Fetching;
+
+/// Spreads the next step's weights evenly over `tiles` tiles.
+LANES Fetching int_fetching(const IntStep *s, size_t tiles, const int count) {
+    if (s->nextLines == 0) return (Fetching){.at = s->next};
+    // Of a block's lines, what each tile fetches.
+    size_t share = count == 1 ? (tiles >= 4 ? 8 : 32) : tiles >= 16 ? 8 : tiles >= 8 ? 16 : tiles >= 4 ? 32 : tiles >= 2 ? 64 : 128;
+    size_t tilesPerPanel = share < s->nextLines ? s->nextLines / share : 1, panelsPerTile = share > s->nextLines ? share / s->nextLines : 1;
+    return (Fetching){
+        .at = s->next,
+        .tiles = ((size_t)count + panelsPerTile - 1) / panelsPerTile * tilesPerPanel,
+        .inPanel = tilesPerPanel,
+        .linesPerGroup = share / GroupsPerBlock,
+        .stride = share * 64,
+        .skip = panelsPerTile * s->nextPanelBytes - tilesPerPanel * share * 64,
+        .tilesPerPanel = tilesPerPanel,
+    };
+}
+
+/// `tiles` tiles of so many rows each, one after another; all fetch, or none.
+LANES void int_run(const IntStep *s, const ActivationBlock *x, float *sums, size_t tiles, const int rows, const int count, const int prefetch,
+                   Fetching *f) {
+    for (; tiles > 0; tiles--) {
+        int_tile(s, x, sums, rows, count, prefetch, f->at);
+        x += rows;
+        sums += rows * SumStride;
+        if (prefetch == 0) continue;
+        f->at += f->stride;
+        f->tiles--;
+        if (--f->inPanel == 0) f->at += f->skip, f->inPanel = f->tilesPerPanel;
     }
 }
 
-/// All rows. The tiles share the work of fetching the next step evenly, so that reading memory spreads over the time of computing.
-LANES void int_rows(const IntStep *s, float *sums, size_t rows, const int count) {
-    const ActivationBlock *x = s->x;
-    size_t tiles = (rows + RowsPerTile - 1) / RowsPerTile;
-    size_t linesPerPanel = s->nextLines;
-    // Of a block's lines, what each tile fetches.
-    size_t share = count == 1 ? (tiles >= 4 ? 8 : 32) : tiles >= 16 ? 8 : tiles >= 8 ? 16 : tiles >= 4 ? 32 : tiles >= 2 ? 64 : 128;
-    for (size_t tile = 0; tile < tiles; tile++) {
-        size_t n = (rows + tiles - tile - 1) / (tiles - tile);  // even tiles: 4 rows are 2 + 2, not 3 + 1
-        size_t first = tile * share, panel = first / (linesPerPanel ? linesPerPanel : 1);
-        const uint8_t *next = s->next + panel * s->nextPanelBytes + (first - panel * linesPerPanel) * 64;
-        if (panel >= (size_t)count || linesPerPanel == 0) int_tile_of(s, x, sums, n, count, 0, s->next);
-        else if (share == 8) int_tile_of(s, x, sums, n, count, 2, next);
-        else if (share == 16) int_tile_of(s, x, sums, n, count, 4, next);
-        else if (share == 32) int_tile_of(s, x, sums, n, count, 8, next);
-        else if (share == 64) int_tile_of(s, x, sums, n, count, 16, next);
-        else int_tile_of(s, x, sums, n, count, 32, next);
-        x += n;
-        sums += n * SumStride;
-        rows -= n;
+/// `tiles` tiles, of which those fetch that still have something to.
+LANES void int_tiles(const IntStep *s, const ActivationBlock *x, float *sums, size_t tiles, const int rows, const int count, Fetching *f) {
+    size_t fetch = tiles < f->tiles ? tiles : f->tiles;
+    switch (fetch > 0 ? f->linesPerGroup : 0) {
+    case 0: break;
+    case 2: int_run(s, x, sums, fetch, rows, count, 2, f); break;
+    case 4: int_run(s, x, sums, fetch, rows, count, 4, f); break;
+    case 8: int_run(s, x, sums, fetch, rows, count, 8, f); break;
+    case 16: int_run(s, x, sums, fetch, rows, count, 16, f); break;
+    default: int_run(s, x, sums, fetch, rows, count, 32, f); break;
     }
+    if (fetch < tiles) int_run(s, x + fetch * rows, sums + fetch * rows * SumStride, tiles - fetch, rows, count, 0, f);
+}
+
+/// All rows: tiles of three, then what is left; four rows are 2 + 2, not 3 + 1. The loops over tiles are tight because a tile takes about a hundred
+/// nanoseconds: what is decided per tile shows.
+LANES void int_rows(const IntStep *s, float *sums, size_t rows, const int count) {
+    size_t threes = rows % RowsPerTile == 1 && rows > 1 ? rows / RowsPerTile - 1 : rows / RowsPerTile, rest = rows - threes * RowsPerTile;
+    size_t last = rest == 4 ? 2 : rest > 0;
+    Fetching f = int_fetching(s, threes + last, count);
+    int_tiles(s, s->x, sums, threes, 3, count, &f);
+    const ActivationBlock *x = s->x + threes * RowsPerTile;
+    sums += threes * RowsPerTile * SumStride;
+    if (rest == 1) int_tiles(s, x, sums, 1, 1, count, &f);
+    else if (rest > 1) int_tiles(s, x, sums, last, 2, count, &f);
 }
 
 /// The codes of `groups` groups of a panel as floats, every 64 of them from one group to the next.

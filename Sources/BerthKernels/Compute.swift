@@ -16,7 +16,7 @@ public final class Compute {
     private let scratch: AlignedBuffer
 
     // Buffers that grow to what the largest call needs.
-    var loraProducts = GrowingBuffer()
+    var loraProducts = LoRAProducts()
     var attentionPartials = GrowingBuffer()
     var attentionTasks: [AttentionTask] = []
     var linearTasks: [LinearTask] = []
@@ -58,15 +58,20 @@ public final class Compute {
         pool.section(count) { task, worker in body(task, base + worker * KernelScratchBytes) }
     }
 
-    /// Runs `body` over 0..<count in runs of rows; on the caller alone when the whole is less work than waking others.
-    func overRows(_ count: Int, columns: Int, _ body: (Range<Int>) -> Void) {
+    /// Runs `body` over 0..<count in runs of rows; on the caller alone when the whole is less work than waking others. In the same section and
+    /// before the rows, `other` runs for every task in 0..<others.
+    func overRows(_ count: Int, columns: Int, after others: Int = 0, _ other: (Int) -> Void = { _ in }, _ body: (Range<Int>) -> Void) {
         let valuesPerTask = 16 << 10
         let rowsPerTask = max(1, valuesPerTask / max(columns, 1))
         let tasks = (count + rowsPerTask - 1) / rowsPerTask
-        if tasks <= 1 {
+        if others == 0, tasks <= 1 {
             if count > 0 { body(0..<count) }
             return
         }
-        pool.section(tasks) { task, _ in body(task * rowsPerTask..<min(count, (task + 1) * rowsPerTask)) }
+        pool.section(others + tasks) { task, _ in
+            if task < others { return other(task) }
+            let first = (task - others) * rowsPerTask
+            body(first..<min(count, first + rowsPerTask))
+        }
     }
 }

@@ -1,8 +1,9 @@
 // Low-rank adapters: y[rows] += scale · (x[rows]·Aᵀ)·B for every segment of a batch, each with its own adapter and rank.
 //
-// *Shrink* is the product with A, *expand* the one with B (Punica, Chen et al. 2023; S-LoRA, Sheng et al. 2023). With many segments each is
-// one task that does both, its products still in cache; with few, shrink is cut by ranks and expand by columns so that all threads take part. The
-// operations per value are the same either way.
+// *Shrink* is the product with A, *expand* the one with B (Punica, Chen et al. 2023; S-LoRA, Sheng et al. 2023). Around a linear layer neither is
+// a section of its own: shrink runs beside the preparation of the same rows (PreparedRows.swift), and each task of the linear layer
+// expands into the part of y that it has just written, while that is in the cache (Linear.swift). The operations per value are the same
+// however the work is cut.
 
 import BerthCore
 import CKernels
@@ -37,89 +38,100 @@ extension Compute {
         }
     }
 
-    /// Rows of one segment that a task takes at a time.
-    private static let loraRows = 32
-    /// Columns that an expanding task takes at a time where a segment is cut.
-    private static let loraColumns = 512
-    private static let loraRanks = 8
-
-    /// y[rows] += scale · (x[rows]·Aᵀ)·B for every segment. `x` has the adapters' inputs as columns. Segments that share rows must
-    /// have distinct columns.
+    /// y[rows] += scale · (x[rows]·Aᵀ)·B for every segment, where there is no linear layer to do it with. `x` has the adapters' inputs as
+    /// columns. Segments rise with their rows; those that share rows have distinct columns.
     public func lora(_ x: Rows, segments: [LoRASegment], into y: Rows) {
-        guard !segments.isEmpty else { return }
-        var tasks = 0
-        for segment in segments {
-            precondition(segment.rows.lowerBound >= 0 && segment.rows.upperBound <= min(x.count, y.count))
-            precondition(segment.rank > 0 && segment.rank <= Limits.adapterRank)
-            tasks += (segment.rows.count + Self.loraRows - 1) / Self.loraRows
-        }
-        if threads == 1 || tasks >= 4 * threads { loraBySegment(x, segments, y, tasks) } else { loraBySlice(x, segments, y) }
-    }
-
-    private func shrink(_ s: LoRASegment, _ x: Rows, rows: Range<Int>, ranks: Range<Int>, into t: UnsafeMutablePointer<Float>) {
-        table.pointee.loraShrink(
-            x[rows.lowerBound], x.stride, rows.count, x.columns, s.a, s.type.element, ranks.lowerBound, ranks.count, s.scale, t, s.rank)
-    }
-
-    /// `columns` are relative to the segment's.
-    private func expand(_ s: LoRASegment, _ t: UnsafePointer<Float>, rows: Range<Int>, columns: Range<Int>, into y: Rows) {
-        let range = s.columns ?? 0..<y.columns
-        table.pointee.loraExpand(
-            t, s.rank, rows.count, s.rank, s.b, s.type.element, range.count, columns.lowerBound, columns.count,
-            y[rows.lowerBound] + range.lowerBound, y.stride)
-    }
-
-    private func loraBySegment(_ x: Rows, _ segments: [LoRASegment], _ y: Rows, _ tasks: Int) {
-        precondition(Self.loraRows * Limits.adapterRank * 4 <= KernelScratchBytes)
-        section(tasks) { task, scratch in
-            var index = 0, block = task
-            while true {
-                let blocks = (segments[index].rows.count + Self.loraRows - 1) / Self.loraRows
-                if block < blocks { break }
-                block -= blocks
-                index += 1
+        loraProducts.plan(segments, rows: x.count, threads: threads)
+        let products = loraProducts
+        parallel(products.tasks.count) { products.shrink($0, x, table) }
+        var pieces: [(rows: Range<Int>, columns: Range<Int>)] = []
+        for first in stride(from: 0, to: y.count, by: LoRAProducts.rowsPerTask) {
+            let rows = first..<min(first + LoRAProducts.rowsPerTask, y.count)
+            for column in stride(from: 0, to: y.columns, by: Self.expandedColumns) {
+                pieces.append((rows, column..<min(column + Self.expandedColumns, y.columns)))
             }
-            let segment = segments[index]
-            let first = segment.rows.lowerBound + block * Self.loraRows
-            let rows = first..<min(first + Self.loraRows, segment.rows.upperBound)
-            let t = scratch.assumingMemoryBound(to: Float.self)
-            shrink(segment, x, rows: rows, ranks: 0..<segment.rank, into: t)
-            expand(segment, t, rows: rows, columns: 0..<(segment.columns ?? 0..<y.columns).count, into: y)
         }
+        parallel(pieces.count) { products.expand(rows: pieces[$0].rows, columns: pieces[$0].columns, into: y, table) }
     }
 
-    private func loraBySlice(_ x: Rows, _ segments: [LoRASegment], _ y: Rows) {
-        struct Slice {
-            var segment: Int
-            var rows, range: Range<Int>
-        }
-        var offsets: [Int] = []
-        var shrinks: [Slice] = [], expands: [Slice] = []
-        var floats = 0
+    private static let expandedColumns = 512
+}
+
+/// scale · x[rows]·Aᵀ of every segment: what lies between shrink and expand.
+struct LoRAProducts {
+    /// A part of shrink: some rows and ranks of one segment.
+    struct Task {
+        var segment: Int
+        var rows, ranks: Range<Int>
+    }
+
+    static let rowsPerTask = 32
+    private static let ranksPerTask = 8
+
+    private(set) var tasks: [Task] = []
+    private var segments: [Compute.LoRASegment] = []
+    /// Where each segment's products [rows][rank] start, in floats.
+    private var offsets: [Int] = []
+    private var buffer = GrowingBuffer()
+    private var products: UnsafeMutablePointer<Float> { buffer.buffer.floats }
+
+    var isEmpty: Bool { segments.isEmpty }
+
+    /// Makes room for the products of these segments of `rows` rows, and cuts the work. With few segments ranks are cut too, so that all threads
+    /// take part.
+    mutating func plan(_ segments: [Compute.LoRASegment], rows: Int, threads: Int) {
+        self.segments = segments
+        tasks.removeAll(keepingCapacity: true)
+        offsets.removeAll(keepingCapacity: true)
+        var floats = 0, last = 0..<0
         for (index, s) in segments.enumerated() {
+            precondition(
+                s.rows.lowerBound >= last.lowerBound && s.rows.upperBound >= last.upperBound && s.rows.upperBound <= rows,
+                "segments rise, and lie within the batch")
+            precondition(s.rank > 0 && s.rank <= Limits.adapterRank)
+            last = s.rows
             offsets.append(floats)
             floats += s.rows.count * s.rank
-            let columns = (s.columns ?? 0..<y.columns).count
-            for first in stride(from: s.rows.lowerBound, to: s.rows.upperBound, by: Self.loraRows) {
-                let rows = first..<min(first + Self.loraRows, s.rows.upperBound)
-                for rank in stride(from: 0, to: s.rank, by: Self.loraRanks) {
-                    shrinks.append(Slice(segment: index, rows: rows, range: rank..<min(rank + Self.loraRanks, s.rank)))
-                }
-                for column in stride(from: 0, to: columns, by: Self.loraColumns) {
-                    expands.append(Slice(segment: index, rows: rows, range: column..<min(column + Self.loraColumns, columns)))
+            let ranks = segments.count >= 4 * threads || threads == 1 ? s.rank : Self.ranksPerTask
+            for first in stride(from: s.rows.lowerBound, to: s.rows.upperBound, by: Self.rowsPerTask) {
+                for rank in stride(from: 0, to: s.rank, by: ranks) {
+                    tasks.append(Task(
+                        segment: index, rows: first..<min(first + Self.rowsPerTask, s.rows.upperBound), ranks: rank..<min(rank + ranks, s.rank)))
                 }
             }
         }
-        let products = loraProducts.reserve(floats * 4).assumingMemoryBound(to: Float.self)
-        func block(_ slice: Slice) -> UnsafeMutablePointer<Float> {
-            let s = segments[slice.segment]
-            return products + offsets[slice.segment] + (slice.rows.lowerBound - s.rows.lowerBound) * s.rank
+        _ = buffer.reserve(floats * MemoryLayout<Float>.size)
+    }
+
+    private func product(_ index: Int, row: Int) -> UnsafeMutablePointer<Float> {
+        products + offsets[index] + (row - segments[index].rows.lowerBound) * segments[index].rank
+    }
+
+    /// Runs one task on the rows that the segments count.
+    func shrink(_ task: Int, _ x: Rows, _ table: UnsafePointer<KernelTable>) {
+        let (task, s) = (tasks[task], segments[tasks[task].segment])
+        table.pointee.loraShrink(
+            x[task.rows.lowerBound], x.stride, task.rows.count, x.columns, s.a, s.type.element, task.ranks.lowerBound, task.ranks.count, s.scale,
+            product(task.segment, row: task.rows.lowerBound), s.rank)
+    }
+
+    /// Adds to these rows and columns of y what the segments have for them.
+    func expand(rows: Range<Int>, columns: Range<Int>, into y: Rows, _ table: UnsafePointer<KernelTable>) {
+        // To the first segment that reaches `rows`.
+        var low = 0, high = segments.count
+        while low < high {
+            let middle = (low + high) / 2
+            if segments[middle].rows.upperBound <= rows.lowerBound { low = middle + 1 } else { high = middle }
         }
-        parallel(shrinks.count) { i in
-            shrink(segments[shrinks[i].segment], x, rows: shrinks[i].rows, ranks: shrinks[i].range, into: block(shrinks[i]))
-        }
-        parallel(expands.count) { i in
-            expand(segments[expands[i].segment], block(expands[i]), rows: expands[i].rows, columns: expands[i].range, into: y)
+        for index in low..<segments.count {
+            let s = segments[index]
+            if s.rows.lowerBound >= rows.upperBound { break }
+            let all = s.columns ?? 0..<y.columns
+            let ownRows = s.rows.clamped(to: rows), own = all.clamped(to: columns)
+            if ownRows.isEmpty || own.isEmpty { continue }
+            table.pointee.loraExpand(
+                product(index, row: ownRows.lowerBound), s.rank, ownRows.count, s.rank, s.b, s.type.element, all.count,
+                own.lowerBound - all.lowerBound, own.count, y[ownRows.lowerBound] + all.lowerBound, y.stride)
         }
     }
 }

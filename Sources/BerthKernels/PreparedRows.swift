@@ -1,4 +1,4 @@
-// Activations in the form that a weight format's kernels read. Made once and shared by all linears of the same input.
+// Activations in the form that a weight format's kernels read, and what adapters make of the same rows: the input of a linear layer.
 
 import BerthCore
 import CKernels
@@ -11,6 +11,8 @@ public final class PreparedRows {
 
     /// Blocks of inputs, each of all rows, as `LinearCall` has them.
     var values: UnsafeRawPointer?
+    /// The rows times the A of their adapters, for the linear layer to expand.
+    var adapters = LoRAProducts()
     private var buffer = GrowingBuffer()
 
     public init() {}
@@ -28,15 +30,21 @@ public final class PreparedRows {
 }
 
 extension Compute {
-    /// Arranges, rounds or quantises `x` for weights of `format`. Each row by itself, so batches do not matter.
-    public func prepare(_ x: Rows, for format: WeightFormat, into p: PreparedRows) {
+    /// Arranges, rounds or quantises `x` for weights of `format`, and multiplies it with the A of its rows' adapters, so that the linear layer that reads
+    /// `p` adds what they do. Each row by itself, so batches do not matter.
+    ///
+    /// - Parameter adapters: segments of the rows of `x`, as `lora` takes them.
+    public func prepare(_ x: Rows, for format: WeightFormat, adapters: [LoRASegment] = [], into p: PreparedRows) {
+        p.adapters.plan(adapters, rows: x.count, threads: threads)
+        let shrink = { [products = p.adapters, table] (task: Int) in products.shrink(task, x, table) }
+        let shrinks = p.adapters.tasks.count
         let table = table.pointee
         switch format {
         case .f32, .bf16:
             let rounds = format == .bf16 && table.bf16Rows != 0
             let blockColumns = KernelRowBlockBytes / (rounds ? 2 : 4)
             let memory = p.reserve(x, as: format, blockColumns: blockColumns, blockBytes: KernelRowBlockBytes)
-            overRows(x.count, columns: x.columns) { rows in
+            overRows(x.count, columns: x.columns, after: shrinks, shrink) { rows in
                 for row in rows {
                     var block = memory + row * KernelRowBlockBytes
                     for column in stride(from: 0, to: x.columns, by: blockColumns) {
@@ -54,7 +62,7 @@ extension Compute {
             let memory = p.reserve(x, as: format, blockColumns: KernelBlockInputs, blockBytes: MemoryLayout<ActivationBlock>.stride)
                 .assumingMemoryBound(to: ActivationBlock.self)
             let weightOffset: Int32 = format == .int8 ? 128 : 8
-            overRows(x.count, columns: x.columns) { rows in
+            overRows(x.count, columns: x.columns, after: shrinks, shrink) { rows in
                 for row in rows { table.quantizeRow(x[row], x.columns, weightOffset, memory + row, x.count) }
             }
         }

@@ -1,4 +1,5 @@
 import BerthCore
+import Glibc
 import Testing
 
 @testable import BerthKernels
@@ -83,6 +84,44 @@ import Testing
                     #expect(run(two, 0..<count, [0..<count]) == Array(alone[0..<count]), "\(one.kernelName) \(type) \(count) rows, two threads")
                 }
                 #expect(run(two, 0..<40, (0..<40).map { $0..<$0 + 1 }) == Array(alone[0..<40]), "\(one.kernelName) \(type) forty segments")
+            }
+        }
+    }
+
+    /// Adapters that a linear layer expands task by task are those that are added to its finished result, bit for bit; so are experts'.
+    @Test(arguments: WeightFormat.allCases)
+    func linearLayersExpandWhatTheyHaveJustWritten(format: WeightFormat) throws {
+        let inputs = 33
+        for (count, outputs) in [(1, 300), (6, 300), (45, 140), (520, 70)] {
+            let half = outputs / 2 + 5
+            let q = Adapter(rank: 5, inputs: inputs, outputs: half, type: .f16, seed: 1)
+            let v = Adapter(rank: 16, inputs: inputs, outputs: outputs - half, type: .f16, seed: 2)
+            let middle = count / 3, end = count - count / 2
+            let segments =
+                [q.segment(0..<end, columns: 0..<half), v.segment(0..<end, columns: half..<outputs), q.segment(end..<count, columns: 3..<3 + half)]
+                .filter { !$0.rows.isEmpty }
+            let one = Matrix(outputs: outputs, inputs: inputs, format: format, seed: 3), two = Matrix(outputs: outputs, inputs: inputs, format: format, seed: 4)
+            let x = Block(count, inputs, seed: 5)
+            for compute in try everyCompute(threads: 2) {
+                let prepared = PreparedRows()
+                for groups in [false, true] {
+                    func run(_ adapters: [Compute.LoRASegment]) -> Block {
+                        let y = Block(count, outputs, fill: { 1 })
+                        compute.prepare(x.rows, for: format, adapters: adapters, into: prepared)
+                        if groups {
+                            compute.linear(
+                                prepared, groups: [.init(rows: 0..<middle, weights: one.packed), .init(rows: middle..<count, weights: two.packed)], into: y.rows)
+                        } else {
+                            compute.linear(prepared, one.packed, into: y.rows, accumulate: true)
+                        }
+                        return y
+                    }
+                    let fused = run(segments), apart = run([]), base = run([])
+                    compute.lora(x.rows, segments: segments, into: apart.rows)
+                    let name = "\(compute.kernelName) \(format) \(count) rows, groups: \(groups)"
+                    #expect(memcmp(fused.buffer.base, apart.buffer.base, count * outputs * 4) == 0, "\(name)")
+                    #expect(memcmp(fused.buffer.base, base.buffer.base, count * outputs * 4) != 0, "\(name): the adapters add something")
+                }
             }
         }
     }

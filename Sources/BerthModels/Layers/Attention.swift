@@ -42,8 +42,7 @@ struct Attention {
         let keys = projected.columns(queryEnd..<keyEnd)
         let values = projected.columns(keyEnd..<projected.columns)
 
-        compute.prepare(x, for: qkv.weights.format, into: step.scratch.prepared)
-        qkv(x, step.scratch.prepared, into: projected, step)
+        qkv(x, into: projected, step)
         switch normKind {
         case .none: break
         case .head:
@@ -62,8 +61,7 @@ struct Attention {
         let attended = step.scratch.attended.first(step.rows)
         compute.attention(
             queries: queries, sequences: step.sequences, layout: step.layout, layer: index, window: window, scale: scale, into: attended)
-        compute.prepare(attended, for: output.weights.format, into: step.scratch.prepared)
-        output(attended, step.scratch.prepared, into: residual, step, accumulate: true)
+        output(attended, into: residual, step, accumulate: true)
     }
 }
 

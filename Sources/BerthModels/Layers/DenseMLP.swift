@@ -16,13 +16,10 @@ struct DenseMLP {
 
     /// Writes the result for the rows `x` to `y`, or adds it.
     func callAsFunction(_ x: Rows, into y: Rows, accumulate: Bool, _ step: Step) {
-        let compute = step.compute
         let both = step.scratch.gateUp.first(step.rows).columns(0..<2 * width)
         let gate = both.columns(0..<width)
-        compute.prepare(x, for: gateUp.weights.format, into: step.scratch.prepared)
-        gateUp(x, step.scratch.prepared, into: both, step)
-        compute.siluMultiply(gate: gate, up: both.columns(width..<2 * width), into: gate)
-        compute.prepare(gate, for: down.weights.format, into: step.scratch.prepared)
-        down(gate, step.scratch.prepared, into: y, step, accumulate: accumulate)
+        gateUp(x, into: both, step)
+        step.compute.siluMultiply(gate: gate, up: both.columns(width..<2 * width), into: gate)
+        down(gate, into: y, step, accumulate: accumulate)
     }
 }

@@ -24,9 +24,9 @@ struct LMHead {
         let logits = step.scratch.logits.first(count)
         if count == 0 { return logits }
         norm(rows, into: rows, step.compute)
-        step.compute.prepare(rows, for: weights.format, into: step.scratch.prepared)
+        let part = Linear.Part(module: ModuleMap.head, columns: 0..<weights.outputs)
+        step.compute.prepare(rows, for: weights.format, adapters: [part].adapted(by: segments), into: step.scratch.prepared)
         step.compute.linear(step.scratch.prepared, weights, into: logits)
-        step.applyAdapters([.init(module: ModuleMap.head, columns: 0..<weights.outputs)], rows, into: logits, segments: segments)
         return logits
     }
 }

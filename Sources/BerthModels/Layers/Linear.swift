@@ -28,9 +28,26 @@ struct Linear {
         precondition(start == weights.outputs, "\(name) has \(weights.outputs) outputs, its modules \(start)")
     }
 
-    /// `prepared` is `x`, prepared for the weights' format. With `accumulate` the result is added to `y`.
-    func callAsFunction(_ x: Rows, _ prepared: PreparedRows, into y: Rows, _ step: Step, accumulate: Bool = false) {
+    /// With `accumulate` the result is added to `y`.
+    func callAsFunction(_ x: Rows, into y: Rows, _ step: Step, accumulate: Bool = false) {
+        let prepared = step.scratch.prepared
+        step.compute.prepare(x, for: weights.format, adapters: parts.adapted(by: step.segments), into: prepared)
         step.compute.linear(prepared, weights, into: y, bias: bias, accumulate: accumulate)
-        step.applyAdapters(parts, x, into: y, segments: step.segments)
+    }
+}
+
+extension [Linear.Part] {
+    /// What the adapters of some rows do in these parts of a projection.
+    func adapted(by segments: [AdapterSegment]) -> [Compute.LoRASegment] {
+        var calls: [Compute.LoRASegment] = []
+        for segment in segments {
+            for part in self {
+                if var call = segment.adapter.segment(module: part.module, rows: segment.rows) {
+                    call.columns = part.columns
+                    calls.append(call)
+                }
+            }
+        }
+        return calls
     }
 }

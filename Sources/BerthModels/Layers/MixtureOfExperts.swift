@@ -52,8 +52,7 @@ struct MixtureOfExperts {
     func callAsFunction(_ x: Rows, addingTo residual: Rows, _ step: Step) {
         let compute = step.compute
         let logits = step.scratch.routerLogits.first(step.rows).columns(0..<routerLinear.weights.outputs)
-        compute.prepare(x, for: routerLinear.weights.format, into: step.scratch.prepared)
-        routerLinear(x, step.scratch.prepared, into: logits, step)
+        routerLinear(x, into: logits, step)
         let routing = router.route(logits, scratch: step.scratch, compute)
 
         let choices = step.rows * router.chosen
@@ -92,13 +91,12 @@ struct MixtureOfExperts {
         }
         let segments = adaptedSegments(active, firstPlace: places.lowerBound, routing, step)
 
-        compute.prepare(gathered, for: experts[0].gateUp.format, into: scratch.prepared)
+        let intoBoth = adapted([(0, 0..<width), (1, width..<2 * width)], by: segments), intoOutput = adapted([(2, 0..<hiddenSize)], by: segments)
+        compute.prepare(gathered, for: experts[0].gateUp.format, adapters: intoBoth, into: scratch.prepared)
         compute.linear(scratch.prepared, groups: active.map { .init(rows: $0.rows, weights: experts[$0.expert].gateUp) }, into: both)
-        apply(segments, [(0, 0..<width), (1, width..<2 * width)], gathered, into: both, compute)
         compute.siluMultiply(gate: gate, up: both.columns(width..<2 * width), into: gate)
-        compute.prepare(gate, for: experts[0].down.format, into: scratch.prepared)
+        compute.prepare(gate, for: experts[0].down.format, adapters: intoOutput, into: scratch.prepared)
         compute.linear(scratch.prepared, groups: active.map { .init(rows: $0.rows, weights: experts[$0.expert].down) }, into: output)
-        apply(segments, [(2, 0..<hiddenSize)], gate, into: output, compute)
     }
 
     /// Rows of one adapter within one expert, counted within the portion. Empty unless some adapter targets this layer's experts.
@@ -122,21 +120,14 @@ struct MixtureOfExperts {
         return result
     }
 
-    private func apply(
-        _ segments: [(expert: Int, segment: AdapterSegment)], _ parts: [(offset: Int, columns: Range<Int>)], _ x: Rows, into y: Rows, _ compute: Compute
-    ) {
-        if segments.isEmpty { return }
-        var calls: [Compute.LoRASegment] = []
-        for (expert, segment) in segments {
-            for part in parts {
-                let module = firstModule + expert * ModuleMap.Offset.perExpert + part.offset
-                if var call = segment.adapter.segment(module: module, rows: segment.rows) {
-                    call.columns = part.columns
-                    calls.append(call)
-                }
-            }
+    /// What the adapters do in these parts of their experts' projections. Parts are numbered from the expert's gate on.
+    private func adapted(
+        _ parts: [(offset: Int, columns: Range<Int>)], by segments: [(expert: Int, segment: AdapterSegment)]
+    ) -> [Compute.LoRASegment] {
+        segments.flatMap { expert, segment in
+            parts.map { Linear.Part(module: firstModule + expert * ModuleMap.Offset.perExpert + $0.offset, columns: $0.columns) }
+                .adapted(by: [segment])
         }
-        compute.lora(x, segments: calls, into: y)
     }
 
     /// residual += Σ weight · expert's output, in the order of the row's choices, + sigmoid(gate) · shared expert's output.

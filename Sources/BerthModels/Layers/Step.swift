@@ -42,21 +42,6 @@ struct Step {
         self.segments = segments
         angles = rotary.enumerated().map { index, table in table.angles(of: sequences, compute: compute, into: scratch.angles[index]) }
     }
-
-    /// Adds to `y`, which holds the base's result, what the adapters of the rows add in these parts of a projection of `x`.
-    func applyAdapters(_ parts: [Linear.Part], _ x: Rows, into y: Rows, segments: [AdapterSegment]) {
-        if segments.isEmpty { return }
-        var calls: [Compute.LoRASegment] = []
-        for segment in segments {
-            for part in parts {
-                if var call = segment.adapter.segment(module: part.module, rows: segment.rows) {
-                    call.columns = part.columns
-                    calls.append(call)
-                }
-            }
-        }
-        compute.lora(x, segments: calls, into: y)
-    }
 }
 
 extension [AdapterSegment] {

@@ -18,9 +18,10 @@ extension Engine {
         let logits = model.forward(batch)
         counters.steps += 1
         counters.computedTokens += plan.tokenCount
+        let outcomes = outcomes(of: logits)
         var row = 0
         for scheduled in plan.rows {
-            take(scheduled, logits, firstRow: row)
+            take(scheduled, outcomes[row..<row + scheduled.logitRows.count])
             row += scheduled.logitRows.count
         }
         // A batch keeps adapters and page lists alive; a finished request must hold nothing.
@@ -30,25 +31,17 @@ extension Engine {
     }
 
     /// Gives a request what its rows have brought.
-    private func take(_ scheduled: ScheduledRows, _ logits: Rows, firstRow: Int) {
+    private func take(_ scheduled: ScheduledRows, _ outcomes: ArraySlice<RowOutcome>) {
         let request = scheduled.request
-        let from = request.computed
         request.computed += scheduled.count
-        var row = firstRow
-        // Row r tells of the token after position from + r.
-        for position in scheduled.logitRows.map({ from + $0 }) {
-            let values = UnsafePointer(logits.base + row * logits.stride)
-            row += 1
-            if position + 1 < request.tokens.count {
-                guard
-                    let logprob = TokenLogprob(
-                        of: request.tokens[position + 1], in: values, count: logits.columns, alternatives: request.request.logprobs ?? 0, compute: model.compute)
-                else { return fail(request, Self.notANumber) }
-                request.promptLogprobs.append(logprob)
-            } else {
+        for outcome in outcomes {
+            switch outcome {
+            case .notANumber: return fail(request, Self.notANumber)
+            case .prompt(let logprob): request.promptLogprobs.append(logprob)
+            case .next(let token, let logprob):
                 // The order of events: the prompt's before the first token's.
                 if request.generated == 0 { finishPrompt(request) }
-                return sample(request, values, count: logits.columns)
+                return append(token, logprob, to: request)
             }
         }
         if request.pending == 0 {
@@ -63,13 +56,7 @@ extension Engine {
         if request.request.promptLogprobs { emit(request.request.id, .prompt(request.promptLogprobs)) }
     }
 
-    private func sample(_ request: ActiveRequest, _ logits: UnsafePointer<Float>, count: Int) {
-        guard let token = request.sampler.next(logits, count: count, scratch: scratch, compute: model.compute) else { return fail(request, Self.notANumber) }
-        var logprob: TokenLogprob?
-        if let alternatives = request.request.logprobs {
-            logprob = TokenLogprob(of: token, in: logits, count: count, alternatives: alternatives, compute: model.compute)
-            if logprob == nil { return fail(request, Self.notANumber) }
-        }
+    private func append(_ token: Int32, _ logprob: TokenLogprob?, to request: ActiveRequest) {
         request.phase = .decoding
         request.append(token)
         counters.generatedTokens += 1

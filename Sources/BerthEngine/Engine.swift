@@ -29,6 +29,8 @@ public struct EngineConfiguration: Sendable {
     public var queuedRequests = Limits.queuedRequests
     /// Adapters read from disk at the same time, at most.
     public var adapterReads = Limits.adapterReads
+    /// Values in the logits of a step from which on all threads sample: for fewer they are not worth waking.
+    var sharedLogits = 64 << 10
 
     public init() {}
 }
@@ -60,6 +62,7 @@ public final class Engine {
     // Kept between steps for their memory.
     var plan = StepPlan()
     var batch = Batch(tokens: [], sequences: [])
+    /// A row of logits for every thread.
     let scratch: UnsafeMutablePointer<Float>
 
     /// `pool` has pages of `model.kvLayout.pageBytes` or more and is empty. `detokenizer` makes one for each request.
@@ -80,8 +83,8 @@ public final class Engine {
         self.endTokens = endTokens
         makeDetokenizer = detokenizer
         registry = AdapterRegistry(pool: pool, reader: reader, readLimit: configuration.adapterReads)
-        scratch = .allocate(capacity: model.vocabularySize)
-        scratch.initialize(repeating: 0, count: model.vocabularySize)
+        scratch = .allocate(capacity: model.compute.threads * model.vocabularySize)
+        scratch.initialize(repeating: 0, count: model.compute.threads * model.vocabularySize)
     }
 
     /// An engine with the text side of a checkpoint's tokenizer.

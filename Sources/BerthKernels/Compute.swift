@@ -52,6 +52,11 @@ public final class Compute {
         pool.section(count) { task, _ in body(task) }
     }
 
+    /// The same for bodies with memory of their own for every thread: 0 <= worker < threads, and no two tasks run as the same worker at a time.
+    public func parallel(_ count: Int, byWorker body: (_ task: Int, _ worker: Int) -> Void) {
+        pool.section(count, body)
+    }
+
     /// The same for kernels that need scratch memory.
     func section(_ count: Int, _ body: (_ task: Int, _ scratch: UnsafeMutableRawPointer) -> Void) {
         let base = scratch.base

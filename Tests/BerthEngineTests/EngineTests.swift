@@ -39,6 +39,32 @@ import Testing
         #expect(outcomes.allSatisfy { $0 == outcomes[0] })
     }
 
+    /// Rows that all threads sample come to what one thread makes of them, whatever the requests ask for.
+    @Test func threadsThatSampleTogetherChangeNothing() throws {
+        func run(threads: Int) throws -> [Outcome] {
+            var configuration = EngineConfiguration()
+            configuration.sharedLogits = threads == 1 ? .max : 0
+            let harness = try Harness(FakeModel(threads: threads), pages: 64, configuration: configuration)
+            let ids = (0..<24).map { (index: Int) in
+                harness.submit([Int32(2 + index), index == 13 ? FakeModel.poison : 3, 4], maxTokens: 5 + index % 7) {
+                    $0.sampling.temperature = index % 3 == 0 ? 0 : 1.5
+                    $0.sampling.seed = UInt64(index)
+                    $0.sampling.topP = index % 4 == 1 ? 0.8 : 1
+                    $0.sampling.topK = index % 5 == 2 ? 7 : 0
+                    $0.sampling.repetitionPenalty = index % 6 == 4 ? 1.4 : 1
+                    $0.sampling.logitBias = index % 8 == 6 ? [9: 3] : [:]
+                    $0.logprobs = index % 2 == 0 ? 3 : nil
+                    $0.promptLogprobs = index % 4 == 0
+                }
+            }
+            harness.run()
+            return ids.map { harness.outcomes[$0]! }
+        }
+        let alone = try run(threads: 1), together = try run(threads: 3)
+        #expect(together == alone)
+        #expect(alone[13].failure != nil && alone.enumerated().allSatisfy { $0 == 13 || $1.failure == nil })
+    }
+
     @Test func echoEvaluatesThePromptAlone() throws {
         let harness = try Harness()
         let echo = harness.submit([4, 8, 15, 16], maxTokens: 0) { $0.promptLogprobs = true; $0.logprobs = 1 }

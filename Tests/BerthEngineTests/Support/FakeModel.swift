@@ -20,7 +20,7 @@ final class FakeModel: CausalModel {
     let vocabularySize = FakeModel.vocabulary
     let contextLength: Int
     let kvLayout = KVLayout(layers: 1, kvHeads: 1, headDim: 4, blockTokens: 16, element: .f32)
-    let compute = try! Compute(kernels: .scalar, threads: 1)
+    let compute: Compute
     let maxRows = 256
     let maxLogitRows = 64
     /// Called before each batch.
@@ -28,8 +28,9 @@ final class FakeModel: CausalModel {
     private var logits: [UnsafeMutablePointer<Float>] = []
     private let buffer: UnsafeMutablePointer<Float>
 
-    init(contextLength: Int = 240) {
+    init(contextLength: Int = 240, threads: Int = 1) {
         self.contextLength = contextLength
+        compute = try! Compute(kernels: .scalar, threads: threads)
         buffer = .allocate(capacity: maxLogitRows * FakeModel.vocabulary)
         buffer.initialize(repeating: 0, count: maxLogitRows * FakeModel.vocabulary)
     }

@@ -21,6 +21,9 @@ public final class Compute {
     var attentionTasks: [AttentionTask] = []
     var linearTasks: [LinearTask] = []
 
+    /// Memory that every thread takes.
+    public static let bytesPerThread = KernelScratchBytes
+
     /// - Parameters:
     ///   - kernels: which table; `.best` listens to `BERTH_KERNELS`.
     ///   - threads: how many threads compute, the caller's included.

@@ -96,9 +96,10 @@ final class Scratch {
         return floats * 4 + 32 * 64  // every buffer starts on a line
     }
 
-    /// Bytes that `prepared` grows to, at most.
+    /// Bytes that `prepared` grows to, at most: rows, and what the adapters of as many as three stacked parts (q, k, v) make of them.
     static func preparedBytes(_ c: ModelConfiguration, _ size: ScratchSize) -> Int {
-        max(size.rows, size.portionRows, size.logitRows) * PreparedRows.mostBytes(columns: max(c.hiddenSize, c.queryWidth, c.largestIntermediateSize))
+        let columns = max(c.hiddenSize, c.queryWidth, c.largestIntermediateSize)
+        return max(size.rows, size.portionRows, size.logitRows) * (PreparedRows.mostBytes(columns: columns) + 3 * Limits.adapterRank * 4)
     }
 }
 

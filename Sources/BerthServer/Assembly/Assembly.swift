@@ -39,12 +39,14 @@ private enum Assembly {
         let maxRows = configuration.maxBatchTokens ?? 512
         let maxRunning = min(configuration.maxRunning ?? 64, maxRows)
         let plan = Model.memoryPlan(configuration: modelConfiguration, format: configuration.weights, kv: configuration.kv, maxRows: maxRows, maxLogitRows: maxRunning)
+        let threads = configuration.threads ?? Machine.physicalCores
         let budget = try MemoryBudget(
-            total: configuration.memory ?? Machine.defaultMemory, plan: plan, tokenizerTokens: tokenizer.vocabularySize, maxRows: maxRows)
+            total: configuration.memory ?? Machine.defaultMemory, plan: plan, vocabulary: modelConfiguration.vocabularySize,
+            tokenizerTokens: tokenizer.vocabularySize, maxRows: maxRows, threads: threads)
         for line in budget.lines { logger.info("\(line)") }
 
         context.progress("preparing weights")
-        let compute = try Compute(threads: configuration.threads ?? Machine.physicalCores)
+        let compute = try Compute(threads: threads)
         let model = try Model(
             checkpoint: checkpoint, format: configuration.weights, kv: configuration.kv, compute: compute, maxRows: maxRows, maxLogitRows: maxRunning,
             contextLimit: configuration.contextLength, cache: weightCache(configuration, context))

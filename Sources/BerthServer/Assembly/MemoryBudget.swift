@@ -1,11 +1,14 @@
 // How `--memory` is divided: what the model must have, what the process takes beside it, and the pool that gets the rest.
 
 import BerthCore
+import BerthKernels
 import BerthModels
 
 struct MemoryBudget {
     /// Code, stacks, sockets' buffers, bodies under way, the allocator's slack.
     private static let processBytes = 64 << 20
+    /// What a thread takes for itself: its kernels' scratch and a row of logits that it samples.
+    private static func bytesPerThread(vocabulary: Int) -> Int { Compute.bytesPerThread + vocabulary * 4 }
     /// What the tokenizer's tables take for each token of the vocabulary; measured on vocabularies of 32 and 128 thousand.
     private static let tokenizerBytesPerToken = 256
     /// The pool must let at least this many sequences of one step's tokens run; fewer is no service.
@@ -20,11 +23,11 @@ struct MemoryBudget {
     let blockTokens: Int
 
     /// Throws, with the least that would do, where the model does not fit.
-    init(total: ByteSize, plan: MemoryPlan, tokenizerTokens: Int, maxRows: Int) throws {
+    init(total: ByteSize, plan: MemoryPlan, vocabulary: Int, tokenizerTokens: Int, maxRows: Int, threads: Int) throws {
         self.total = total.bytes
         weights = plan.weightBytes
         scratch = plan.scratchBytes
-        process = Self.processBytes + tokenizerTokens * Self.tokenizerBytesPerToken
+        process = Self.processBytes + tokenizerTokens * Self.tokenizerBytesPerToken + threads * Self.bytesPerThread(vocabulary: vocabulary)
         pageBytes = (plan.pageBytes + 4095) / 4096 * 4096
         blockTokens = plan.blockTokens
         let fixed = weights + scratch + process

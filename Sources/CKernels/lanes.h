@@ -63,12 +63,25 @@ LANES F16 load_element_first(const void *base, TensorElement element, size_t ind
 
 typedef float F8 __attribute__((vector_size(32)));
 typedef float F4 __attribute__((vector_size(16)));
+typedef uint32_t U8 __attribute__((vector_size(32)));
+typedef uint32_t U4 __attribute__((vector_size(16)));
 
 /// Sum of the lanes, always as halves, quarters, eighths, pairs.
 LANES float sum16(F16 v) {
     F8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
     F4 b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
     return (b[0] + b[2]) + (b[1] + b[3]);
+}
+/// The sums of four vectors, each in sum16's order: a reduction of four costs little more than one of one.
+LANES F4 sums16(const F16 v[4]) {
+    F4 quarters[4];
+    for (int i = 0; i < 4; i++) {
+        F8 a = __builtin_shufflevector(v[i], v[i], 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(v[i], v[i], 8, 9, 10, 11, 12, 13, 14, 15);
+        quarters[i] = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+    }
+    F4 low = __builtin_shufflevector(quarters[0], quarters[1], 0, 1, 4, 5) + __builtin_shufflevector(quarters[0], quarters[1], 2, 3, 6, 7);
+    F4 high = __builtin_shufflevector(quarters[2], quarters[3], 0, 1, 4, 5) + __builtin_shufflevector(quarters[2], quarters[3], 2, 3, 6, 7);
+    return __builtin_shufflevector(low, high, 0, 2, 4, 6) + __builtin_shufflevector(low, high, 1, 3, 5, 7);
 }
 /// The largest lane, of lanes that are numbers.
 LANES float max_of16(F16 v) {

@@ -60,28 +60,64 @@ static void round_row(const float *x, size_t columns, size_t padded, uint16_t *o
     for (; i < padded; i++) out[i] = i < columns ? float_to_bf16(x[i]) : 0;
 }
 
-static void quantize_row(const float *x, size_t columns, int32_t weightOffset, ActivationBlock *out, size_t stride) {
-    for (size_t g = 0; g < group_count(columns); g++) {
-        size_t first = g * KernelGroupInputs, n = columns - first < KernelGroupInputs ? columns - first : KernelGroupInputs;
-        F16 low = load_first(x + first, n < 16 ? n : 16, 0), high = n > 16 ? load_first(x + first + 16, n - 16, 0) : all16(0);
+/// The largest lane of each of four vectors of magnitudes, as bits.
+LANES U4 largest_magnitudes(const U16 v[4]) {
+    U4 quarters[4];
+    for (int i = 0; i < 4; i++) {
+        U8 a = __builtin_elementwise_max(
+            __builtin_shufflevector(v[i], v[i], 0, 1, 2, 3, 4, 5, 6, 7), __builtin_shufflevector(v[i], v[i], 8, 9, 10, 11, 12, 13, 14, 15));
+        quarters[i] = __builtin_elementwise_max(__builtin_shufflevector(a, a, 0, 1, 2, 3), __builtin_shufflevector(a, a, 4, 5, 6, 7));
+    }
+    U4 low = __builtin_elementwise_max(
+        __builtin_shufflevector(quarters[0], quarters[1], 0, 1, 4, 5), __builtin_shufflevector(quarters[0], quarters[1], 2, 3, 6, 7));
+    U4 high = __builtin_elementwise_max(
+        __builtin_shufflevector(quarters[2], quarters[3], 0, 1, 4, 5), __builtin_shufflevector(quarters[2], quarters[3], 2, 3, 6, 7));
+    return __builtin_elementwise_max(__builtin_shufflevector(low, high, 0, 2, 4, 6), __builtin_shufflevector(low, high, 1, 3, 5, 7));
+}
+
+/// activation_scale of four groups.
+LANES F4 activation_scales(F4 step, F4 products, F4 squares) {
+    U4 best = (U4)(products / squares), any = (U4)(squares > 0);
+    return (F4)(((best & any) | ((U4)step & ~any)) & ~3u);
+}
+
+/// One block of four groups, `n` of whose 128 inputs there are.
+LANES void quantize_block(const float *x, size_t n, int32_t weightOffset, ActivationBlock *block) {
+    F16 low[4], high[4], products[4], squares[4], sums[4];
+    U16 tops[4];
+    for (size_t g = 0; g < 4; g++) {
+        size_t first = g * KernelGroupInputs, count = n <= first ? 0 : n - first;
+        low[g] = load_first(x + first, count < 16 ? count : 16, 0);
+        high[g] = count > 16 ? load_first(x + first + 16, count - 16 < 16 ? count - 16 : 16, 0) : all16(0);
         // As unsigned integers, magnitudes order like floats and NaN is above all: it must reach the scale.
-        U16 a = (U16)low & 0x7FFFFFFF, b = (U16)high & 0x7FFFFFFF;
-        U16 top = (a & (U16)(a > b)) | (b & ~(U16)(a > b));
-        float scale = activation_scale(bits_to_float(__builtin_reduce_max(top)));
-        float inverse = scale > 0 ? 1.0f / scale : 0;
+        tops[g] = __builtin_elementwise_max((U16)low[g] & 0x7FFFFFFF, (U16)high[g] & 0x7FFFFFFF);
+    }
+    F4 step = (F4)largest_magnitudes(tops) * (1.0f / 127.0f);
+    F4 inverse = (F4)((U4)(1.0f / step) & (U4)(step >= FLT_MIN));
+    for (size_t g = 0; g < 4; g++) {
         // Adding 1.5·2^23 rounds to the nearest integer and leaves it in the low bits.
         F16 floor = all16(-127), ceiling = all16(127);
-        I16 ql = (I16)(max16(floor, min16(low * inverse, ceiling)) + MAGIC_FLOAT) - MAGIC_BITS;
-        I16 qh = (I16)(max16(floor, min16(high * inverse, ceiling)) + MAGIC_FLOAT) - MAGIC_BITS;
-        ActivationBlock *block = &out[g / GroupsPerBlock * stride];
-        int8_t *q = block->values + g % GroupsPerBlock * KernelGroupInputs;
-        B16 bytes = __builtin_convertvector(ql, B16);
-        memcpy(q, &bytes, 16);
-        bytes = __builtin_convertvector(qh, B16);
-        memcpy(q + 16, &bytes, 16);
-        int32_t sum = __builtin_reduce_add(ql + qh);
-        block->groups[g % GroupsPerBlock] = (ActivationGroup){MAGIC_BITS - weightOffset * sum, scale, -MAGIC_FLOAT * scale};
+        F16 ql = max16(floor, min16(low[g] * inverse[g], ceiling)) + MAGIC_FLOAT;
+        F16 qh = max16(floor, min16(high[g] * inverse[g], ceiling)) + MAGIC_FLOAT;
+        B16 bytes = __builtin_convertvector((I16)ql - MAGIC_BITS, B16);
+        memcpy(block->values + g * KernelGroupInputs, &bytes, 16);
+        bytes = __builtin_convertvector((I16)qh - MAGIC_BITS, B16);
+        memcpy(block->values + g * KernelGroupInputs + 16, &bytes, 16);
+        ql -= MAGIC_FLOAT;
+        qh -= MAGIC_FLOAT;
+        sums[g] = ql + qh;
+        squares[g] = fma16(qh, qh, ql * ql);
+        products[g] = fma16(high[g], qh, low[g] * ql);
     }
+    F4 sum = sums16(sums), scale = activation_scales(step, sums16(products), sums16(squares));
+    for (size_t g = 0; g < 4; g++)
+        block->groups[g] = (ActivationGroup){MAGIC_BITS - weightOffset * (int32_t)sum[g], scale[g], -MAGIC_FLOAT * scale[g]};
+}
+
+static void quantize_row(const float *x, size_t columns, int32_t weightOffset, ActivationBlock *out, size_t stride) {
+    for (; columns >= KernelBlockInputs; columns -= KernelBlockInputs, x += KernelBlockInputs, out += stride)
+        quantize_block(x, KernelBlockInputs, weightOffset, out);
+    if (columns > 0) quantize_block(x, columns, weightOffset, out);
 }
 
 static size_t argmax(const float *x, size_t n) {

@@ -3,12 +3,13 @@
 #pragma once
 
 #include "convert.h"
+#include <float.h>
 #include <math.h>
 
-/// The scale of a group of activations with the given largest magnitude: largest / 127, rounded up to 22 significant
-/// bits so that 1.5 · scale is exact (ActivationGroup.offset).
-ALWAYS_INLINE float activation_scale(float largest) {
-    return bits_to_float((float_to_bits(largest * (1.0f / 127.0f)) + 3) & ~3u);
+/// The scale under which a group's integers q come closest to its activations x, Σx·q / Σq², given both sums; `step`, from which q was made,
+/// where every q is zero. Cut to 22 significant bits so that 1.5 · scale is exact (ActivationGroup.offset). What is not a number stays none.
+ALWAYS_INLINE float activation_scale(float step, float products, float squares) {
+    return bits_to_float(float_to_bits(squares > 0 ? products / squares : step) & ~3u);
 }
 
 void scalar_linear_f32(const LinearCall *, size_t, size_t, size_t, size_t, void *);

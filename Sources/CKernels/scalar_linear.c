@@ -105,17 +105,21 @@ void scalar_quantize_row(const float *x, size_t columns, int32_t weightOffset, A
             float magnitude = fabsf(x[first + i]);
             largest = magnitude > largest || magnitude != magnitude ? magnitude : largest;
         }
-        float scale = activation_scale(largest);
-        float inverse = scale > 0 ? 1.0f / scale : 0;
+        float step = largest * (1.0f / 127.0f), inverse = step >= FLT_MIN ? 1.0f / step : 0;
         ActivationBlock *block = &out[g / GroupsPerBlock * stride];
         int8_t *q = block->values + g % GroupsPerBlock * KernelGroupInputs;
-        int32_t sum = 0;
+        int32_t sum = 0, squares = 0;
+        float products = 0;
         for (size_t i = 0; i < KernelGroupInputs; i++) {
-            float v = i < n ? x[first + i] * inverse : 0;
+            float value = i < n ? x[first + i] : 0, v = value * inverse;
             int32_t integer = v > -128 && v < 128 ? (int32_t)nearbyintf(v) : 0;
-            q[i] = (int8_t)(integer > 127 ? 127 : integer < -127 ? -127 : integer);
-            sum += q[i];
+            integer = integer > 127 ? 127 : integer < -127 ? -127 : integer;
+            q[i] = (int8_t)integer;
+            sum += integer;
+            squares += integer * integer;
+            products += value * (float)integer;
         }
+        float scale = activation_scale(step, products, (float)squares);
         block->groups[g % GroupsPerBlock] = (ActivationGroup){MAGIC_BITS - weightOffset * sum, scale, -MAGIC_FLOAT * scale};
     }
 }

@@ -13,7 +13,7 @@ public final class PackedMatrix: @unchecked Sendable {
 
     /// Part of a prepared image's key. It must grow whenever packed bytes mean something else, and whenever packing rounds the
     /// same weights otherwise, or daemons would go on serving from images of the old kind. All kernel tables read the same bytes.
-    public static let layoutVersion = 2
+    public static let layoutVersion = 3
 
     /// Looks at packed bytes. `memory` is aligned to 64 bytes and holds `byteCount`; it must outlive the matrix.
     public init(outputs: Int, inputs: Int, format: WeightFormat, memory: UnsafeRawPointer) {

@@ -49,6 +49,23 @@ import Testing
         #expect(ours < 0.93 * plain, "squared error \(ours) against \(plain)")
     }
 
+    /// A row's scale suits its codes and integers best: no factor brings the row nearer to its weights.
+    @Test func int8ScalesAreThoseOfLeastSquares() {
+        for inputs in [1, 31, 33, 100, 1024] {
+            let matrix = Matrix(outputs: 19, inputs: inputs, format: .int8, seed: UInt64(inputs))
+            for o in 0..<19 {
+                let wanted = Array(matrix.source[o * inputs..<(o + 1) * inputs]), got = matrix.unpacked(o)
+                func squaredError(_ factor: Double) -> Double {
+                    zip(got, wanted).reduce(0) { $0 + (factor * Double($1.0) - Double($1.1)) * (factor * Double($1.0) - Double($1.1)) }
+                }
+                let products = zip(got, wanted).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
+                let squares = got.reduce(0.0) { $0 + Double($1) * Double($1) }
+                #expect(abs(products / squares - 1) < 1e-6, "\(inputs) inputs, output \(o)")
+                for factor in [0.999, 1.001] { #expect(squaredError(1) <= squaredError(factor)) }
+            }
+        }
+    }
+
     /// Stacked, unaligned sources of all element types; packing on threads changes nothing.
     @Test func sourcesAreStackedAlongOutputs() throws {
         let inputs = 37

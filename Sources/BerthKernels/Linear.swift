@@ -116,12 +116,4 @@ extension Compute {
             }
         }
     }
-
-    /// y[i] = row tokens[i] of `table` [vocabulary, columns], as the kernels see its weights.
-    public func embed(_ tokens: UnsafeBufferPointer<Int32>, from table: PackedMatrix, into y: Rows) {
-        precondition(tokens.count == y.count && y.columns == table.inputs)
-        overRows(tokens.count, columns: y.columns * 8) { rows in
-            for row in rows { table.unpack(output: Int(tokens[row]), into: y[row]) }
-        }
-    }
 }

@@ -51,16 +51,12 @@ public final class PackedMatrix: @unchecked Sendable {
         func row(_ index: Int, inputs: Int) -> UnsafeRawPointer { base + index * inputs * type.bytes }
     }
 
-    /// Packs sources stacked along their outputs (q over k over v; gate over up) into `memory`, which holds
-    /// `byteCount(outputs: sum of the sources' outputs, …)`.
-    public static func pack(
-        _ sources: [Source], inputs: Int, format: WeightFormat, into memory: UnsafeMutableRawPointer, using compute: Compute?
-    ) {
-        let outputs = sources.reduce(0) { $0 + $1.outputs }
-        let panelBytes = packed_panel_bytes(format.packed, inputs)
-        let packOne = { (panel: Int) in
-            var rows = [UnsafeRawPointer?](repeating: nil, count: panelOutputs)
-            var elements = [UInt8](repeating: 0, count: panelOutputs)
+    /// The rows of one panel among sources that are stacked along their outputs, as C wants them: null beyond the last.
+    struct PanelSources {
+        var rows = [UnsafeRawPointer?](repeating: nil, count: panelOutputs)
+        var elements = [UInt8](repeating: 0, count: panelOutputs)
+
+        init(_ sources: [Source], inputs: Int, panel: Int) {
             var first = 0
             for source in sources {
                 let covered = (first..<first + source.outputs).clamped(to: panel * panelOutputs..<(panel + 1) * panelOutputs)
@@ -70,20 +66,40 @@ public final class PackedMatrix: @unchecked Sendable {
                 }
                 first += source.outputs
             }
-            packed_pack_panel(format.packed, inputs, rows, elements, memory + panel * panelBytes)
         }
+    }
+
+    /// Packs sources stacked along their outputs (q over k over v; gate over up) into `memory`, which holds
+    /// `byteCount(outputs: sum of the sources' outputs, …)`.
+    public static func pack(
+        _ sources: [Source], inputs: Int, format: WeightFormat, into memory: UnsafeMutableRawPointer, using compute: Compute?
+    ) {
+        let panelBytes = packed_panel_bytes(format.packed, inputs)
+        eachPanel(of: sources, using: compute) { panel in
+            let sources = PanelSources(sources, inputs: inputs, panel: panel)
+            packed_pack_panel(format.packed, inputs, sources.rows, sources.elements, memory + panel * panelBytes)
+        }
+    }
+
+    /// Runs `body` for every panel, on all threads of `compute` if there is one.
+    static func eachPanel(of sources: [Source], using compute: Compute?, _ body: (_ panel: Int) -> Void) {
+        let panels = panelCount(sources.reduce(0) { $0 + $1.outputs })
         if let compute {
-            compute.parallel(panelCount(outputs), packOne)
+            compute.parallel(panels, body)
         } else {
-            for panel in 0..<panelCount(outputs) { packOne(panel) }
+            for panel in 0..<panels { body(panel) }
         }
     }
 
     /// One output's weights as the kernels see them: `inputs` floats.
     public func unpack(output: Int, into row: UnsafeMutablePointer<Float>) {
+        packed_unpack_row(format.packed, inputs, panel(of: output), output % Self.panelOutputs, row)
+    }
+
+    /// The panel that holds an output.
+    func panel(of output: Int) -> UnsafeRawPointer {
         precondition((0..<outputs).contains(output))
-        let panel = output / Self.panelOutputs
-        packed_unpack_row(format.packed, inputs, memory + panel * panelBytes, output % Self.panelOutputs, row)
+        return memory + output / Self.panelOutputs * panelBytes
     }
 }
 

@@ -34,6 +34,8 @@ public final class Model: CausalModel {
     public let weightOrigin: PreparedImage.Origin?
     /// Where every weight lies in `packedWeights`.
     public var weightPlan: WeightPlan { store.plan }
+    /// The table that tokens are looked up in; for tests.
+    var embeddingTable: EmbeddingTable { embedding.table }
     /// The packed weights, as long as the model lives.
     public var packedWeights: UnsafeRawBufferPointer { store.bytes }
 
@@ -74,7 +76,7 @@ public final class Model: CausalModel {
         kvLayout = KVLayout(configuration, element: kv ?? .standard(format))
         scratch = Scratch(configuration, ScratchSize(configuration, maxRows: maxRows, maxLogitRows: self.maxLogitRows))
         rotary = configuration.ropes.map { [configuration] in RotaryTable($0, headDim: configuration.headDim) }
-        embedding = Embedding(table: store.matrix(TensorNames.embedding))
+        embedding = Embedding(table: store.embeddingTable())
         layers = configuration.layers.indices.map { [store, configuration, map] index in
             DecoderLayer(store, configuration, names: names, layer: index, firstModule: map.layerStart[index])
         }

@@ -16,6 +16,13 @@
 // int4: weight = (u − 8) · code · scale, codes signed so that the larger tail of a group may lie at −8. The low nibbles of
 // a 64-byte line are four inputs of 16 outputs, the high nibbles the next four.
 //
+// A table of embeddings whose matrix is int8 has, beside the panels that the head reads when it is tied, the *residuals* of its rows, so that
+// a row that is looked up has four bits more:
+//
+//   residuals  u8 nibbles[outputs][(inputs + 1)/2]      row-major; input 2i in the low nibble of byte i, 2i + 1 in the high one
+//
+// weight = (u − 128 + (nibble − 8)/16) · code · scale. The residual is the nearest of −8…7 sixteenths of the int8 step.
+//
 // A page holds, per layer and key-value head, keys then values of `blockTokens` tokens. Both are panels, of the same two float
 // formats or of f16 or int8 in the order of f32: keys are one panel per 16 tokens (outputs = tokens, inputs = head dimension), values
 // one panel per 16 dimensions (outputs = dimensions, inputs = tokens). Attention expands them, piece by piece, to panels of f32
@@ -40,7 +47,10 @@ enum {
     /// Dimensions of a head that share the scale of one token's int8 keys or values.
     KVScaleDims = 32,
     Int8Offset = 128,
+    /// Of 4-bit weights and of residuals.
     Int4Offset = 8,
+    /// Steps of a residual in one of the int8 weight that it refines.
+    ResidualSteps = 16,
 };
 
 /// 1.5 · 2^23: a float whose last bit is worth one, with room for ±2^22.

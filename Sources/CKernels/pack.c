@@ -151,6 +151,36 @@ void packed_pack_panel(PackedFormat format, size_t inputs, const void *const row
     }
 }
 
+/// Group g of one output of an int8 panel: its integers, and what one is worth.
+static float int8_group(const uint8_t *panel, size_t o, size_t g, float q[KernelGroupInputs]) {
+    float scale;
+    memcpy(&scale, panel + o * 4, 4);
+    const uint8_t *weights = panel + weight_offset(g, Int8BlockBytes, Int8GroupBytes) + o * 4;
+    for (size_t i = 0; i < KernelGroupInputs; i++) q[i] = (float)(weights[i / 4 * 64 + i % 4] - Int8Offset);
+    return (float)panel[code_offset(g, Int8BlockBytes) + o] * scale;
+}
+
+void packed_pack_residuals(size_t inputs, const void *row, TensorElement element, const void *panel, size_t o, uint8_t *residuals) {
+    memset(residuals, 0, packed_residual_bytes(inputs));
+    for (size_t g = 0; g < group_count(inputs); g++) {
+        float w[KernelGroupInputs], q[KernelGroupInputs], step = int8_group(panel, o, g, q);
+        load_group(row, element, inputs, g * KernelGroupInputs, w);
+        float inverse = step > 0 ? 1.0f / step : 0;
+        for (size_t i = 0, k = g * KernelGroupInputs; i < KernelGroupInputs && k < inputs; i++, k++) {
+            float r = nearest(clampf((w[i] * inverse - q[i]) * ResidualSteps, -8, 7));
+            residuals[k / 2] |= (uint8_t)((uint8_t)(r + Int4Offset) << k % 2 * 4);
+        }
+    }
+}
+
+void packed_unpack_residual_row(size_t inputs, const void *panel, size_t o, const uint8_t *residuals, float *out) {
+    for (size_t g = 0; g < group_count(inputs); g++) {
+        float q[KernelGroupInputs], step = int8_group(panel, o, g, q);
+        for (size_t i = 0, k = g * KernelGroupInputs; i < KernelGroupInputs && k < inputs; i++, k++)
+            out[k] = (q[i] + (float)((residuals[k / 2] >> k % 2 * 4 & 15) - Int4Offset) * (1.0f / ResidualSteps)) * step;
+    }
+}
+
 void packed_unpack_row(PackedFormat format, size_t inputs, const void *panel, size_t o, float *out) {
     const uint8_t *bytes = panel;
     float scale = 0;

@@ -140,14 +140,4 @@ import Testing
             #expect(got[4].allSatisfy { !$0.isFinite }, "\(compute.kernelName)")
         }
     }
-
-    @Test func embeddingsAreTheUnpackedRows() throws {
-        for format in WeightFormat.allCases {
-            let table = Matrix(outputs: 50, inputs: 40, format: format, seed: 61)
-            let compute = try Compute(threads: 2)
-            let tokens: [Int32] = [49, 0, 16, 16, 31], y = Block(5, 40)
-            tokens.withUnsafeBufferPointer { compute.embed($0, from: table.packed, into: y.rows) }
-            for (row, token) in tokens.enumerated() { #expect(y.row(row) == table.unpacked(Int(token))) }
-        }
-    }
 }

@@ -94,6 +94,10 @@ import Testing
             let plan = Model.memoryPlan(configuration: configuration, format: format, maxRows: 64)
             let packed = WeightPlan(configuration, format: format, names: TensorNames(configuration, tensors: Set(checkpoint.tensors.keys)))
             #expect(plan.weightBytes == packed.bytes)
+            // Residuals of the embedding wherever it is int8, tied to the head or not, and always in memory.
+            let residuals = packed.extents.first { $0.name == TensorNames.embeddingResiduals }
+            #expect(residuals?.bytes == (format == .int8 || format == .int4 ? configuration.vocabularySize * ((configuration.hiddenSize + 1) / 2) : nil))
+            #expect((residuals?.offset ?? 0) < plan.denseBytes)
             #expect(packed.extents.allSatisfy { $0.offset % 64 == 0 })
             #expect(zip(packed.extents, packed.extents.dropFirst()).allSatisfy { $0.offset + $0.bytes <= $1.offset })
             let firsts = packed.extents.filter { $0.expert != nil && $0.name.hasSuffix("gate_up_proj") }

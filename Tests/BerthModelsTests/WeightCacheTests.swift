@@ -65,6 +65,29 @@ import Testing
         }
     }
 
+    /// Embeddings of quantised models have twelve bits, packed or out of an image.
+    @Test(arguments: [WeightFormat.int8, .int4]) func embeddingsKeepTheirResiduals(format: WeightFormat) throws {
+        for fixture in ["mistral", "llama3_rope"] {
+            _ = try model(fixture, format)
+            let stored = try model(fixture, format)
+            #expect(stored.weightOrigin == .cached)
+            let checkpoint = try Checkpoint(directory: TestModel.fixture(fixture).folder)
+            let tensor = try #require(checkpoint.tensors[TensorNames.embedding + ".weight"])
+            let (rows, columns) = (tensor.shape[0], tensor.shape[1])
+            var wanted = [Float](repeating: 0, count: rows * columns), got = [Float](repeating: 0, count: columns)
+            tensor.writeFloats(to: &wanted)
+            var fine: Float = 0, coarse: Float = 0
+            for row in 0..<rows {
+                let weights = wanted[row * columns..<(row + 1) * columns]
+                stored.embeddingTable.unpack(row, into: &got)
+                for (g, w) in zip(got, weights) { fine += (g - w) * (g - w) }
+                stored.embeddingTable.matrix.unpack(output: row, into: &got)
+                for (g, w) in zip(got, weights) { coarse += (g - w) * (g - w) }
+            }
+            #expect(0 < fine && fine < coarse / 50, "\(fixture): squared error \(fine) with residuals, \(coarse) without")
+        }
+    }
+
     @Test func formatsHaveImagesOfTheirOwn() throws {
         #expect(try model("mistral", .int8).weightOrigin == .packed(reason: nil))
         #expect(try model("mistral", .int4).weightOrigin == .packed(reason: nil))

@@ -4,7 +4,7 @@ import BerthKernels
 
 /// Takes the rows of a table.
 struct Embedding {
-    let table: PackedMatrix
+    let table: EmbeddingTable
 
     func callAsFunction(_ tokens: [Int32], into x: Rows, _ step: Step) {
         tokens.withUnsafeBufferPointer { step.compute.embed($0, from: table, into: x) }

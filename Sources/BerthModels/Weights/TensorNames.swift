@@ -19,6 +19,8 @@ struct TensorNames: Sendable {
     }
 
     static let embedding = "model.embed_tokens"
+    /// An extent; no tensor is called so.
+    static let embeddingResiduals = embedding + ".residuals"
     static let norm = "model.norm"
     static let head = "lm_head"
 

@@ -61,6 +61,8 @@ extension WeightExtent {
             ImageExtent(name: name, format: format.rawValue, shape: [outputs, inputs], byteCount: bytes)
         case .vector(let count):
             ImageExtent(name: name, format: ElementType.f32.rawValue, shape: [count], byteCount: bytes)
+        case .residuals(let rows, let columns):
+            ImageExtent(name: name, format: "residuals", shape: [rows, columns], byteCount: bytes)
         }
     }
 }

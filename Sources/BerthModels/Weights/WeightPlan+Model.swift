@@ -8,6 +8,8 @@ struct WeightFormats {
     let linear: WeightFormat
     /// Embeddings and head: 4 bits there cost more accuracy than they save memory.
     var vocabulary: WeightFormat { linear == .int4 ? .int8 : linear }
+    /// Whether rows of the embedding are looked up with more bits than its matrix has.
+    var hasEmbeddingResiduals: Bool { vocabulary == .int8 }
     /// Routers: a rounded router chooses other experts.
     let router = WeightFormat.f32
 
@@ -20,7 +22,9 @@ extension WeightPlan {
         let c = configuration
         let formats = WeightFormats(format)
         self.init()
-        matrix(TensorNames.embedding, inputs: c.hiddenSize, formats.vocabulary, [.matrix(names.embeddingTensor, c.vocabularySize, c.hiddenSize)])
+        let embeddings = [WeightSource.matrix(names.embeddingTensor, c.vocabularySize, c.hiddenSize)]
+        matrix(TensorNames.embedding, inputs: c.hiddenSize, formats.vocabulary, embeddings)
+        if formats.hasEmbeddingResiduals { residuals(TensorNames.embeddingResiduals, columns: c.hiddenSize, embeddings) }
         if !c.tiesEmbeddings {
             matrix(TensorNames.head, inputs: c.hiddenSize, formats.vocabulary, [.matrix(TensorNames.head + ".weight", c.vocabularySize, c.hiddenSize)])
         }

@@ -1,7 +1,7 @@
 // Where every weight of a model lies in one range of memory, known before a byte of it is allocated.
 //
-// A model's weights are a list of named *extents*: packed matrices (several tensors stacked along their outputs, as q|k|v)
-// and plain f32 vectors. The list follows from the configuration, the format and the names in the checkpoint alone, so the
+// A model's weights are a list of named *extents*: packed matrices (several tensors stacked along their outputs, as q|k|v),
+// plain f32 vectors, and the residuals of the embeddings. The list follows from the configuration, the format and the names in the checkpoint alone, so the
 // daemon can print and refuse the plan of its memory first, and two ways can fill it: packing the checkpoint's tensors
 // (WeightStore.swift) or taking a prepared image that was written in this very order (WeightCache.swift). Every extent begins
 // at a page, as extents of images do: the plan is the image's layout and the memory it counts, and an expert, gate|up before
@@ -19,12 +19,14 @@ public struct WeightSource: Sendable, Equatable {
     public let rows: Range<Int>
 }
 
-/// One packed matrix or vector.
+/// One packed matrix or vector, or residuals.
 public struct WeightExtent: Sendable {
     public enum Kind: Sendable, Equatable {
         case matrix(outputs: Int, inputs: Int, format: WeightFormat)
         /// f32 values.
         case vector(count: Int)
+        /// What the rows of an int8 matrix lost, for a table of embeddings.
+        case residuals(rows: Int, columns: Int)
     }
 
     public let name: String
@@ -80,6 +82,13 @@ public struct WeightPlan: Sendable {
     mutating func vector(_ name: String, _ sources: [WeightSource]) {
         let count = sources.reduce(0) { $0 + $1.shape[0] }
         add(name, .vector(count: count), sources, bytes: count * 4, expert: nil)
+    }
+
+    mutating func residuals(_ name: String, columns: Int, _ sources: [WeightSource]) {
+        let rows = sources.reduce(0) { $0 + $1.rows.count }
+        add(
+            name, .residuals(rows: rows, columns: columns), sources, bytes: EmbeddingTable.residualByteCount(rows: rows, columns: columns),
+            expert: nil)
     }
 }
 

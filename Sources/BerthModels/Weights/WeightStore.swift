@@ -43,6 +43,13 @@ final class WeightStore {
         return PackedMatrix(outputs: outputs, inputs: inputs, format: format, memory: base + extent.offset)
     }
 
+    /// The table of embeddings, with residuals where the plan has them.
+    func embeddingTable() -> EmbeddingTable {
+        let residuals = TensorNames.embeddingResiduals
+        return EmbeddingTable(
+            matrix(TensorNames.embedding), residuals: plan.contains(residuals) ? UnsafeRawPointer(base + plan[residuals].offset) : nil)
+    }
+
     func vector(_ name: String) -> UnsafePointer<Float> {
         let extent = plan[name]
         guard case .vector = extent.kind else { preconditionFailure("\(name) is no vector") }
@@ -61,14 +68,18 @@ extension WeightExtent {
             return (tensor: tensor, rows: source.rows)
         }
         withExtendedLifetime(sources) {
-            switch kind {
-            case .matrix(_, let inputs, let format):
-                let packed = sources.map { source in
+            func rows(of columns: Int) -> [PackedMatrix.Source] {
+                sources.map { source in
                     PackedMatrix.Source(
-                        base: source.tensor.bytes.baseAddress! + source.rows.lowerBound * inputs * source.tensor.type.bytes, type: source.tensor.type,
+                        base: source.tensor.bytes.baseAddress! + source.rows.lowerBound * columns * source.tensor.type.bytes, type: source.tensor.type,
                         outputs: source.rows.count)
                 }
-                PackedMatrix.pack(packed, inputs: inputs, format: format, into: memory, using: compute)
+            }
+            switch kind {
+            case .matrix(_, let inputs, let format):
+                PackedMatrix.pack(rows(of: inputs), inputs: inputs, format: format, into: memory, using: compute)
+            case .residuals(_, let columns):
+                EmbeddingTable.packResiduals(rows(of: columns), columns: columns, into: memory, using: compute)
             case .vector:
                 var next = memory.assumingMemoryBound(to: Float.self)
                 for source in sources {

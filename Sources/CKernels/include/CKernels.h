@@ -177,6 +177,13 @@ void packed_pack_panel(PackedFormat format, size_t inputs, const void *const row
 /// Unpacks one output's weights to f32: the value that the kernels multiply with.
 void packed_unpack_row(PackedFormat format, size_t inputs, const void *panel, size_t output, float *out);
 
+/// Bytes of the residuals of one row.
+static inline size_t packed_residual_bytes(size_t inputs) { return (inputs + 1) / 2; }
+/// Writes what rounding to int8 left of one row: `panel` was packed from it, as `output`.
+void packed_pack_residuals(size_t inputs, const void *row, TensorElement element, const void *panel, size_t output, uint8_t *residuals);
+/// Unpacks one output of an int8 panel together with its residuals.
+void packed_unpack_residual_row(size_t inputs, const void *panel, size_t output, const uint8_t *residuals, float *out);
+
 // MARK: keys and values in pages
 
 /// Bytes of keys and of values of one layer and head in a page.

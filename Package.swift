@@ -78,7 +78,7 @@ let package = Package(
         tests(of: "BerthEngine", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels"]),
         tests(of: "BerthLoop", ["BerthCore"]),
         tests(of: "BerthHTTP", ["BerthCore", .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio")]),
-        tests(of: "BerthServer", ["BerthCore", "BerthEngine", "BerthClient", "BerthHTTP"], fixtures: true),
+        tests(of: "BerthServer", ["BerthCore", "BerthKernels", "BerthEngine", "BerthClient", "BerthHTTP"], fixtures: true),
         .testTarget(name: "BerthBenchTests", dependencies: ["berth-bench", "BerthCore", "BerthKernels", "BerthModels", "BerthStore"]),
         tests(of: "BerthClient", ["BerthCore", "BerthHTTP"]),
     ],

@@ -2,6 +2,7 @@
 
 import BerthClient
 import BerthCore
+import BerthKernels
 import Foundation
 import Testing
 
@@ -13,6 +14,12 @@ import Testing
         var text: String
         var finish: String?
         var logprobs: [Double]
+    }
+
+    struct Setup: Sendable {
+        var memory: String
+        var weights: WeightFormat
+        var kv: KVElement
     }
 
     private func run(_ client: BerthClient, _ request: CompletionRequest) async throws -> Outcome {
@@ -59,10 +66,17 @@ import Testing
     }
 
     /// Sixteen streams on seven models at once, greedy and sampled: every stream's tokens and log-probabilities are those of the same request alone.
-    /// With room for everything, and with so little that adapters and requests push each other out.
-    @Test(arguments: ["256M", "90M"])
-    func streamsAreTheSameTogetherAsAlone(memory: String) async throws {
-        let daemon = try await RealDaemon { $0.memory = ByteSize(memory) }
+    /// With room for everything, and with so little that adapters and requests push each other out; with weights, keys and values as they are, and quantised.
+    @Test(arguments: [
+        Setup(memory: "256M", weights: .bf16, kv: .f16), Setup(memory: "90M", weights: .bf16, kv: .f16),
+        Setup(memory: "256M", weights: .int8, kv: .int8), Setup(memory: "90M", weights: .int4, kv: .int8),
+    ])
+    func streamsAreTheSameTogetherAsAlone(setup: Setup) async throws {
+        let daemon = try await RealDaemon {
+            $0.memory = ByteSize(setup.memory)
+            $0.weights = setup.weights
+            $0.kv = setup.kv
+        }
         defer { daemon.stop() }
         let seed: UInt64 = 20
         var alone: [Outcome] = []

@@ -1,5 +1,6 @@
 // Packing of weights into panels, and unpacking of single rows (embeddings, tests). Runs once per checkpoint, so it is
-// written for the quality of the result; loops are plain and vectorise by themselves.
+// written for the quality of the result. What is tried for every group of weights is written on lanes, which add in one
+// order on every processor, and the same checkpoint becomes the same bytes everywhere.
 //
 // int8: the code of a group is searched around its largest magnitude / 127, for the least squared error. A few steps more than the least
 // that holds the largest weight often suit the other weights better: a sixth less error than taking that least (and than Q8_0 has).
@@ -8,7 +9,7 @@
 // what keeps 4 bits with one scale per 32 weights ahead of plain max scaling (cf. the scale searches of GGUF's k-quants, and OCTAV,
 // Sakr et al. 2022, on why clipping pays at 4 bits).
 
-#include "convert.h"
+#include "lanes.h"
 #include <float.h>
 #include <math.h>
 
@@ -24,16 +25,18 @@ size_t packed_panel_bytes(PackedFormat format, size_t inputs) {
 }
 
 /// 32 weights of one output from input `first`, zeros beyond the end. Returns the largest magnitude; what is not finite counts as zero.
-static float load_group(const void *row, TensorElement element, size_t inputs, size_t first, float *restrict out) {
+LANES float load_group(const void *row, TensorElement element, size_t inputs, size_t first, float *restrict out) {
     size_t n = row == NULL ? 0 : inputs - first < KernelGroupInputs ? inputs - first : KernelGroupInputs;
     elements_to_f32((const char *)row + first * (element == ElementF32 ? 4 : 2), element, n, out);
     for (size_t i = n; i < KernelGroupInputs; i++) out[i] = 0;
-    float largest = 0;
-    for (size_t i = 0; i < KernelGroupInputs; i++) {
-        out[i] = fabsf(out[i]) <= 3.4e38f ? out[i] : 0;
-        largest = fmaxf(largest, fabsf(out[i]));
+    F16 largest = all16(0);
+    for (size_t i = 0; i < KernelGroupInputs; i += 16) {
+        F16 v = load16(out + i), magnitude = abs16(v);
+        v = select16(magnitude <= FLT_MAX, v, all16(0));
+        store16(out + i, v);
+        largest = max16(largest, abs16(v));
     }
-    return largest;
+    return max_of16(largest);
 }
 
 static float clampf(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
@@ -41,14 +44,20 @@ static float clampf(float x, float low, float high) { return x < low ? low : x >
 /// Rounds to the nearest integer, for |x| < 2^22.
 static float nearest(float x) { return (x + MAGIC_FLOAT) - MAGIC_FLOAT; }
 
-/// Squared error of 32 weights rounded to (−127…127)·step.
-static float int8_error(const float *restrict w, float step) {
-    float inverse = 1.0f / step, error = 0;
-    for (size_t i = 0; i < KernelGroupInputs; i++) {
-        float d = w[i] - nearest(clampf(w[i] * inverse, -127, 127)) * step;
+/// Sixteen weights as the nearest integers of low…high.
+LANES F16 quantized(const float *w, float inverse, float low, float high) {
+    return (min16(max16(load16(w) * inverse, all16(low)), all16(high)) + MAGIC_FLOAT) - MAGIC_FLOAT;
+}
+
+/// Squared error of 32 weights rounded to (low…high)·step, step of either sign.
+LANES float squared_error(const float *w, float step, float low, float high) {
+    float inverse = 1.0f / step;
+    F16 error = all16(0);
+    for (size_t i = 0; i < KernelGroupInputs; i += 16) {
+        F16 d = load16(w + i) - quantized(w + i, inverse, low, high) * step;
         error += d * d;
     }
-    return error;
+    return sum16(error);
 }
 
 static void pack_int8_row(const void *row, TensorElement element, size_t inputs, size_t o, uint8_t *panel) {
@@ -65,33 +74,23 @@ static void pack_int8_row(const void *row, TensorElement element, size_t inputs,
             int exact = (int)clampf(ceilf(top / (127.0f * scale) - 1e-4f), 1, 255);
             int low = exact > 1 ? exact - 1 : 1, high = exact < 247 ? exact + 8 : 255;
             for (int c = low; c <= high; c++) {
-                float error = int8_error(w, (float)c * scale);
+                float error = squared_error(w, (float)c * scale, -127, 127);
                 if (error < least) least = error, code = c;
             }
         }
         panel[code_offset(g, Int8BlockBytes) + o] = (uint8_t)code;
         float inverse = code > 0 ? 1.0f / ((float)code * scale) : 0;
         uint8_t *out = panel + weight_offset(g, Int8BlockBytes, Int8GroupBytes) + o * 4;
-        for (size_t i = 0; i < KernelGroupInputs; i++) {
-            float q = nearest(clampf(w[i] * inverse, -127, 127)), value = q * (float)code;
-            out[i / 4 * 64 + i % 4] = (uint8_t)(q + Int8Offset);
-            products += (double)w[i] * (double)value;
-            squares += (double)value * (double)value;
+        for (size_t i = 0; i < KernelGroupInputs; i += 16) {
+            F16 q = quantized(w + i, inverse, -127, 127), value = q * (float)code;
+            B16 bytes = __builtin_convertvector((I16)(q + MAGIC_FLOAT) - MAGIC_BITS - Int8Offset, B16);  // of eight bits, 128 less is 128 more
+            for (size_t four = 0; four < 4; four++) memcpy(out + (i / 4 + four) * 64, (char *)&bytes + four * 4, 4);
+            products += (double)sum16(load16(w + i) * value);
+            squares += (double)sum16(value * value);
         }
     }
-    if (squares > 0) scale = (float)(products / squares);
+    if (squares > 0 && isfinite(products)) scale = (float)(products / squares);
     memcpy(panel + o * 4, &scale, 4);
-}
-
-/// Squared error of 32 weights rounded to (−8…7)·step, step of either sign.
-static float int4_error(const float *restrict w, float step) {
-    float inverse = 1.0f / step, error = 0;
-    for (size_t i = 0; i < KernelGroupInputs; i++) {
-        float q = nearest(clampf(w[i] * inverse, -8, 7));
-        float d = w[i] - q * step;
-        error += d * d;
-    }
-    return error;
 }
 
 static void pack_int4_row(const void *row, TensorElement element, size_t inputs, size_t o, uint8_t *panel) {
@@ -111,21 +110,23 @@ static void pack_int4_row(const void *row, TensorElement element, size_t inputs,
             int stride = (high - low) / 12 + 1;
             for (int c = low; c <= high; c += stride)
                 for (int sign = -1; sign <= 1; sign += 2) {
-                    float error = int4_error(w, (float)(c * sign) * scale);
+                    float error = squared_error(w, (float)(c * sign) * scale, -8, 7);
                     if (error < best) best = error, code = (float)(c * sign);
                 }
             for (int around = -stride + 1; around < stride; around++) {  // then every code between the neighbours of the best
                 float c = code + (float)around;
                 if (fabsf(c) < 1 || fabsf(c) > 127 || (c < 0) != (code < 0)) continue;
-                float error = int4_error(w, c * scale);
+                float error = squared_error(w, c * scale, -8, 7);
                 if (error < best) best = error, code = c, around = -stride;
             }
         }
         panel[code_offset(g, Int4BlockBytes) + o] = (uint8_t)(int8_t)code;
         float inverse = code != 0 ? 1.0f / (code * scale) : 0;
         uint8_t *out = panel + weight_offset(g, Int4BlockBytes, Int4GroupBytes) + o * 4;
+        float q[KernelGroupInputs];
+        for (size_t i = 0; i < KernelGroupInputs; i += 16) store16(q + i, quantized(w + i, inverse, -8, 7));
         for (size_t i = 0; i < KernelGroupInputs; i++) {
-            uint8_t u = (uint8_t)(nearest(clampf(w[i] * inverse, -8, 7)) + Int4Offset);
+            uint8_t u = (uint8_t)(q[i] + Int4Offset);
             uint8_t *line = out + i / 8 * 64 + i % 4;
             *line = i / 4 % 2 == 0 ? u : (uint8_t)(*line | u << 4);
         }

@@ -88,7 +88,7 @@ import Testing
                     for group in [0, 2, 3, 4] { #expect(got[group] == clean[group], "\(compute.kernelName)") }
                 }
             }
-            for small in [Float(0), 1e-45, 1e-40, 1e-36, -1e-38] {
+            for small in [Float(0), .leastNonzeroMagnitude, .leastNormalMagnitude / 100, 1e-36, -1e-38] {
                 for (index, group) in Self.quantize([Float](repeating: small, count: 40), compute).enumerated() {
                     for (lane, q) in group.q.enumerated() {
                         let value = Double(q) * group.scaleValue

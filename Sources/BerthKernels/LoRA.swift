@@ -41,12 +41,13 @@ extension Compute {
     /// y[rows] += scale · (x[rows]·Aᵀ)·B for every segment, where there is no linear layer to do it with. `x` has the adapters' inputs as
     /// columns. Segments rise with their rows; those that share rows have distinct columns.
     public func lora(_ x: Rows, segments: [LoRASegment], into y: Rows) {
+        guard let firstRow = segments.first?.rows.lowerBound, let end = segments.last?.rows.upperBound else { return }
         loraProducts.plan(segments, rows: x.count, threads: threads)
         let products = loraProducts
         parallel(products.tasks.count) { products.shrink($0, x, table) }
         var pieces: [(rows: Range<Int>, columns: Range<Int>)] = []
-        for first in stride(from: 0, to: y.count, by: LoRAProducts.rowsPerTask) {
-            let rows = first..<min(first + LoRAProducts.rowsPerTask, y.count)
+        for first in stride(from: firstRow, to: end, by: LoRAProducts.rowsPerTask) {
+            let rows = first..<min(first + LoRAProducts.rowsPerTask, end)
             for column in stride(from: 0, to: y.columns, by: Self.expandedColumns) {
                 pieces.append((rows, column..<min(column + Self.expandedColumns, y.columns)))
             }

@@ -177,26 +177,24 @@ void packed_pack_residuals(size_t inputs, const void *row, TensorElement element
 void packed_unpack_residual_row(size_t inputs, const void *panel, size_t o, const uint8_t *residuals, float *out) {
     for (size_t g = 0; g < group_count(inputs); g++) {
         float q[KernelGroupInputs], step = int8_group(panel, o, g, q);
-        for (size_t i = 0, k = g * KernelGroupInputs; i < KernelGroupInputs && k < inputs; i++, k++)
-            out[k] = (q[i] + (float)((residuals[k / 2] >> k % 2 * 4 & 15) - Int4Offset) * (1.0f / ResidualSteps)) * step;
+        for (size_t i = 0, k = g * KernelGroupInputs; i < KernelGroupInputs && k < inputs; i++, k++) {
+            int sixteenths = residuals ? (residuals[k / 2] >> k % 2 * 4 & 15) - Int4Offset : 0;
+            out[k] = (q[i] + (float)sixteenths * (1.0f / ResidualSteps)) * step;
+        }
     }
 }
 
 void packed_unpack_row(PackedFormat format, size_t inputs, const void *panel, size_t o, float *out) {
+    if (format == WeightInt8) return packed_unpack_residual_row(inputs, panel, o, NULL, out);
     const uint8_t *bytes = panel;
     float scale = 0;
-    if (format == WeightInt8 || format == WeightInt4) memcpy(&scale, bytes + o * 4, 4);
+    if (format == WeightInt4) memcpy(&scale, bytes + o * 4, 4);
     for (size_t k = 0; k < inputs; k++) {
         size_t g = k / KernelGroupInputs, i = k % KernelGroupInputs;
         switch (format) {
         case WeightF32: out[k] = ((const float *)panel)[k * 16 + o]; break;
         case WeightBF16: out[k] = bf16_to_float(((const uint16_t *)panel)[k / 2 * 32 + o * 2 + k % 2]); break;
-        case WeightInt8: {
-            float step = (float)bytes[code_offset(g, Int8BlockBytes) + o] * scale;
-            uint8_t u = bytes[weight_offset(g, Int8BlockBytes, Int8GroupBytes) + i / 4 * 64 + o * 4 + i % 4];
-            out[k] = (float)(u - Int8Offset) * step;
-            break;
-        }
+        case WeightInt8: break;  // above
         case WeightInt4: {
             float step = (float)(int8_t)bytes[code_offset(g, Int4BlockBytes) + o] * scale;
             uint8_t pair = bytes[weight_offset(g, Int4BlockBytes, Int4GroupBytes) + i / 8 * 64 + o * 4 + i % 4];

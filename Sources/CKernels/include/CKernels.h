@@ -181,7 +181,7 @@ void packed_unpack_row(PackedFormat format, size_t inputs, const void *panel, si
 static inline size_t packed_residual_bytes(size_t inputs) { return (inputs + 1) / 2; }
 /// Writes what rounding to int8 left of one row: `panel` was packed from it, as `output`.
 void packed_pack_residuals(size_t inputs, const void *row, TensorElement element, const void *panel, size_t output, uint8_t *residuals);
-/// Unpacks one output of an int8 panel together with its residuals.
+/// Unpacks one output of an int8 panel together with its residuals; null is none.
 void packed_unpack_residual_row(size_t inputs, const void *panel, size_t output, const uint8_t *residuals, float *out);
 
 // MARK: keys and values in pages

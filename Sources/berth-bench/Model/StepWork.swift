@@ -46,10 +46,9 @@ struct WorkCounter {
             work.read(Double(extent.bytes))
             if case .matrix(let outputs, let inputs, let format) = extent.kind { work.compute(2 * Double(outputs) * Double(inputs), in: format) }
             switch extent.name {
-            case "model.embed_tokens":
+            case "model.embed_tokens", "model.embed_tokens.residuals":
                 embeddingRowBytes += Double(extent.bytes) / Double(configuration.vocabularySize)
-                if configuration.tiesEmbeddings { head = work }
-            case "model.embed_tokens.residuals": embeddingRowBytes += Double(extent.bytes) / Double(configuration.vocabularySize)
+                if case .matrix = extent.kind, configuration.tiesEmbeddings { head = work }
             case "lm_head": head = work
             default:
                 if extent.expert != nil, let experts { expert.add(work, times: 1 / Double(experts.count)) } else { shared.add(work) }

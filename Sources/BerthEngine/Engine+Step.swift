@@ -9,12 +9,13 @@ extension Engine {
             isStalled = true
             return
         }
-        plan.fill(from: running.requests, tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits)
+        plan.fill(from: running.requests, tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: pacer)
         guard !plan.rows.isEmpty else {
             isStalled = true
             return
         }
         plan.fill(&batch)
+        pacer.startStep(plan.load, now: now)
         let logits = model.forward(batch)
         counters.steps += 1
         counters.computedTokens += plan.tokenCount

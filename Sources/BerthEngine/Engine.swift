@@ -21,6 +21,9 @@ import BerthText
 public struct EngineConfiguration: Sendable {
     /// Rows of one batch, at most: decode tokens and prefill chunks together. The model's own bound holds too.
     public var stepTokens = 512
+    /// Nanoseconds between two tokens of a stream, about, while prompts come in: they are cut into chunks that leave it at that. Where streams
+    /// take more than half of it by themselves, prompts get as much time as streams do.
+    public var tokenInterval: UInt64 = 250_000_000
     /// Requests in the running set, at most.
     public var runningRequests = 128
     /// Rows of logits that one step may ask for. The model's own bound holds too.
@@ -57,6 +60,7 @@ public final class Engine {
     var isStalled = false
     var now: UInt64 = 0
     var counters = EngineCounters()
+    var pacer: StepPacer
     private var events: [(RequestID, GenerationEvent)] = []
 
     // Kept between steps for their memory.
@@ -80,6 +84,7 @@ public final class Engine {
         self.model = model
         self.pool = pool
         self.configuration = configuration
+        pacer = StepPacer(interval: configuration.tokenInterval)
         self.endTokens = endTokens
         makeDetokenizer = detokenizer
         registry = AdapterRegistry(pool: pool, reader: reader, readLimit: configuration.adapterReads)
@@ -147,8 +152,10 @@ public final class Engine {
     /// `now` is a monotonic time in nanoseconds.
     public func step(now: UInt64) -> [(RequestID, GenerationEvent)] {
         self.now = now
+        pacer.finishStep(now: now)
         if admissionPending { admit() }
         if !running.isEmpty { runBatch() }
+        if running.isEmpty || isStalled { pacer.pause() }
         defer { events = [] }
         return events
     }

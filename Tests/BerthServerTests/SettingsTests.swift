@@ -28,6 +28,7 @@ import Testing
         #expect(try read([], ["BERTH_CONFIG": "f", "BERTH_SOCKET_MODE": "0600"], file: file).socketMode == 0o600)
         #expect(try read(["--memory", "8G"]).memory == ByteSize(bytes: 8 << 30))
         #expect(try read([]).kv == nil)
+        #expect(try read([]).tokenInterval == 250 && read(["--token-interval", "40"]).tokenInterval == 40)
         #expect(try read(["--kv", "int8"], ["BERTH_KV": "f16"]).kv == .int8 && read([], ["BERTH_KV": "f16"]).kv == .f16)
     }
 
@@ -49,6 +50,8 @@ import Testing
         #expect(problem(["model"]) == "'model' is not a flag; see --help")
         #expect(problem(["--threads", "0"]) == "--threads must be a whole number from 1 to 1024, not '0'")
         #expect(problem([], ["BERTH_WEIGHTS": "int2"]) == "BERTH_WEIGHTS must be one of f32, bf16, int8, int4, not 'int2'")
+        #expect(problem(["--token-interval", "0"]) == "--token-interval must be a whole number of milliseconds from 1 to 60000, not '0'")
+        #expect(problem([], ["BERTH_TOKEN_INTERVAL": "60001"]).hasPrefix("BERTH_TOKEN_INTERVAL must be a whole number"))
         #expect(problem(["--kv", "bf16"]) == "--kv must be one of f16, int8, not 'bf16'")
         #expect(problem(["--memory", "-3G"]).hasPrefix("--memory must be a size"))
         #expect(problem(["--config", "f"], file: "threads 3") == "f, line 1: expected 'key = value'")

@@ -1,7 +1,7 @@
 // Which tokens of which requests make up the next batch.
 //
-// Decode first: a request that generates gets its one row in every step, so its stream never stalls behind somebody's long
-// prompt. What the token budget leaves goes to prompts, oldest first, in chunks. Rows of one adapter stand together, so that
+// Decode first: a request that generates gets its one row in every step. What the token budget leaves goes to prompts, oldest first, in
+// chunks; while somebody waits for the next token of a stream, what the time between tokens leaves (`StepPacer.swift`). Rows of one adapter stand together, so that
 // its matrices are read once for all of them. The plan cannot change any result (batch invariance), only when it comes.
 
 import BerthKernels
@@ -17,19 +17,33 @@ struct ScheduledRows {
 
 struct StepPlan {
     private(set) var rows: [ScheduledRows] = []
-    private(set) var tokenCount = 0
+    private(set) var load = StepLoad()
+    var tokenCount: Int { load.rows }
 
     /// Plans a step over the running requests, in order of arrival. Every one of them has its pages. `logitBudget` and
     /// `tokenBudget` are at least the number of requests.
-    mutating func fill(from running: [ActiveRequest], tokenBudget: Int, logitBudget: Int) {
-        rows.removeAll(keepingCapacity: true)
-        tokenCount = 0
+    mutating func fill(from running: [ActiveRequest], tokenBudget: Int, logitBudget: Int, pacer: StepPacer) {
+        clear()
         var logitsLeft = logitBudget
-        for request in running where request.pending == 1 { schedule(request, 1, &logitsLeft) }
+        var streams = StepLoad()
+        for request in running where request.pending == 1 {
+            schedule(request, 1, &logitsLeft)
+            if request.generated > 0 { streams.add(rows: 1, after: request.computed) }
+        }
+        var allowance: StepPacer.Allowance?
+        var isFirst = true
         for request in running where request.pending > 1 {
             let left = tokenBudget - tokenCount
             guard left > 0 else { break }
             var count = min(request.pending, left)
+            if streams.rows > 0 {
+                if allowance == nil { allowance = pacer.allowance(beside: streams) }
+                count = pacer.rows(count, after: request.computed, beside: load, allowance!)
+                // However slow the machine, the oldest prompt comes to its end.
+                if isFirst { count = max(count, 1) }
+                guard count > 0 else { break }
+            }
+            isFirst = false
             let wanted = request.logitRows(ofNext: count)
             // Prompt log-probabilities want a row of logits for every token: cut the chunk where the logits end.
             if wanted.count > logitsLeft { count = wanted.lowerBound + logitsLeft }
@@ -45,14 +59,14 @@ struct StepPlan {
     private mutating func schedule(_ request: ActiveRequest, _ count: Int, _ logitsLeft: inout Int) {
         let logitRows = request.logitRows(ofNext: count)
         logitsLeft -= logitRows.count
-        tokenCount += count
+        load.add(rows: count, after: request.computed)
         rows.append(ScheduledRows(request: request, count: count, logitRows: logitRows))
     }
 
     /// Drops the references to requests, keeping the room.
     mutating func clear() {
         rows.removeAll(keepingCapacity: true)
-        tokenCount = 0
+        load = StepLoad()
     }
 
     func fill(_ batch: inout Batch) {

@@ -58,6 +58,7 @@ private enum Assembly {
 
         var engineConfiguration = EngineConfiguration()
         engineConfiguration.stepTokens = maxRows
+        engineConfiguration.tokenInterval = UInt64(configuration.tokenInterval) * 1_000_000
         engineConfiguration.stepLogits = maxRunning
         engineConfiguration.runningRequests = maxRunning
         logger.info("\(modelConfiguration.family) model, weights \(configuration.weights.rawValue), keys and values \(model.kvLayout.element.rawValue), \(compute.kernelName) kernels on \(compute.threads) threads")

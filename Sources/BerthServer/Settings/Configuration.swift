@@ -27,6 +27,8 @@ public struct Configuration: Sendable, Equatable {
     public var logLevel = "info"
     /// Tokens of one step; nil is the engine's choice.
     public var maxBatchTokens: Int?
+    /// Milliseconds between two tokens of a stream, about, while prompts come in.
+    public var tokenInterval = 250
     /// Requests in one batch; nil is the engine's choice.
     public var maxRunning: Int?
     /// Shorter than the checkpoint's, to save KV; nil is the checkpoint's.

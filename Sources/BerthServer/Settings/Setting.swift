@@ -36,6 +36,11 @@ public struct Setting: Sendable {
         number("threads", "compute threads (default: one per physical core)", 1...1024, \.threads),
         number("context-length", "tokens of prompt and output together (default: the checkpoint's)", 16...(1 << 24), \.contextLength),
         number("max-batch-tokens", "tokens of one step", 1...(1 << 16), \.maxBatchTokens),
+        Setting(name: "token-interval", placeholder: "MS", help: "milliseconds between a stream's tokens while others' prompts come in (default 250)") { configuration, value in
+            guard let milliseconds = Int(value), (1...60_000).contains(milliseconds) else { return "a whole number of milliseconds from 1 to 60000" }
+            configuration.tokenInterval = milliseconds
+            return nil
+        },
         number("max-running", "requests in one batch", 1...4096, \.maxRunning),
         text("cache-dir", "DIR", "where prepared weights are kept (default: $CACHE_DIRECTORY or ~/.cache/berth)", \.cacheDirectory),
         Setting(name: "drain-seconds", placeholder: "N", help: "how long running streams may go on after SIGTERM (default 30)") { configuration, value in

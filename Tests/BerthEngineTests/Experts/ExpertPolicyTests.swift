@@ -1,0 +1,110 @@
+import BerthCore
+import Testing
+
+@testable import BerthEngine
+
+@Suite struct ExpertPolicyTests {
+    static let rules: [ExpertScoring] = [.lru, .lruLayered, .decayed(halfLife: 2), .decayed(halfLife: 16)]
+
+    /// Random requests come, run rows through random experts and go; residents come and go, some held. Whatever leaves is what the definition says.
+    @Test(arguments: rules, 1...6) func victimsAreThoseOfTheDefinition(_ scoring: ExpertScoring, seed: Int) {
+        var random = RandomSource(seed: UInt64(seed))
+        let (layers, experts) = (Int.random(in: 1...4, using: &random), Int.random(in: 4...9, using: &random))
+        let policy = ExpertPolicy(shape: ExpertShape(layers: layers, experts: experts), kind: .fixed(scoring), capacity: layers * experts / 2)
+        var naive = NaivePolicy(scoring, layers: layers, experts: experts)
+        var resident: Set<ExpertKey> = []
+        // A slot is not used twice here, so that the definition can tell the requests apart.
+        var (running, nextSlot) = ([0], 1)
+        for step in 1...40 {
+            policy.beginStep()
+            (naive.step, naive.layer) = (step, -1)
+            if seed % 2 == 0 { announce(policy, &naive, &random) }
+            for layer in 0..<layers {
+                let slots = (0..<Int.random(in: 1...6, using: &random)).map { _ in Int32(running.randomElement(using: &random)!) }
+                let chosen = slots.map { _ in Array((0..<experts).shuffled(using: &random).prefix(2)) }
+                policy.noteUse(layer: layer, choices: chosen.flatMap { $0.map(Int32.init) }, slots: slots)
+                (naive.turn, naive.layer) = (naive.turn + 1, layer)
+                for (slot, experts) in zip(slots, chosen) { naive.rows[layer].append(.init(slot: Int(slot), step: step, turn: naive.turn, experts: experts)) }
+
+                let now = Set(chosen.joined()).map { ExpertKey(layer: layer, expert: $0) }
+                for key in now { policy.hold(key) }
+                for key in now.sorted(by: { $0.expert < $1.expert }) where resident.insert(key).inserted {
+                    policy.becameResident(key)
+                    guard resident.count > policy.capacity, let victim = policy.victim() else { continue }
+                    let candidates = resident.subtracting(now)
+                    let worst = candidates.map { naive.badness((Int($0.layer), Int($0.expert))) }.max()!
+                    let its = naive.badness((Int(victim.layer), Int(victim.expert)))
+                    #expect(candidates.contains(victim) && abs(its - worst) <= 1e-4 * max(1, abs(worst)), "seed \(seed), step \(step), layer \(layer): \(victim) has \(its), not \(worst)")
+                    policy.left(victim)
+                    resident.remove(victim)
+                }
+                for key in now { policy.release(key) }
+            }
+            if step % 7 == 0, let gone = running.first {
+                policy.requestEnded(gone)
+                naive.ended.insert(gone)
+                running.removeFirst()
+            }
+            if running.isEmpty || step % 5 == 0 {
+                running.append(nextSlot)
+                nextSlot += 1
+            }
+        }
+        #expect(policy.residentCount == resident.count)
+    }
+
+    private func announce(_ policy: ExpertPolicy, _ naive: inout NaivePolicy, _ random: inout RandomSource) {
+        let (ahead, layer) = (Int.random(in: 0...5, using: &random), Int.random(in: 0..<naive.layers, using: &random))
+        let experts = Array((0..<naive.experts).shuffled(using: &random).prefix(2))
+        policy.expect(layer: layer, experts: experts, inSteps: ahead)
+        for expert in experts { naive.expected[layer].append((naive.step + ahead, expert)) }
+        guard naive.step % 6 == 0 else { return }
+        policy.expectNothingElse(forSteps: 2)
+        naive.horizon = naive.step + 2
+    }
+
+    /// What a request wanted counts for nothing once it is gone, even when it wanted it always.
+    @Test func historyLeavesWithItsRequest() {
+        let policy = ExpertPolicy(shape: ExpertShape(layers: 1, experts: 4), kind: .fixed(.decayed(halfLife: 4)), capacity: 4)
+        for expert in 0..<4 { policy.becameResident(ExpertKey(layer: 0, expert: expert)) }
+        for _ in 0..<20 {
+            policy.beginStep()
+            policy.noteUse(layer: 0, choices: [0, 1, 2, 3], slots: [7, 7, 8, 8])
+        }
+        policy.beginStep()
+        policy.noteUse(layer: 0, choices: [0, 1], slots: [7])
+        #expect(policy.chance(of: ExpertKey(layer: 0, expert: 0)) > 0.4)
+        policy.requestEnded(7)
+        #expect(policy.chance(of: ExpertKey(layer: 0, expert: 0)) < 0.1)
+        #expect(policy.chance(of: ExpertKey(layer: 0, expert: 2)) > 0.4)
+        #expect([0, 1].contains(policy.victim()?.expert))
+    }
+
+    /// Of experts that were all used in the same pass, the one whose layer comes round last leaves.
+    @Test func tiesGoToTheLayerThatComesRoundLast() {
+        for scoring in [ExpertScoring.lruLayered, .decayed(halfLife: 4)] {
+            let policy = ExpertPolicy(shape: ExpertShape(layers: 4, experts: 2), kind: .fixed(scoring), capacity: 4)
+            policy.beginStep()
+            for layer in 0..<4 {
+                policy.noteUse(layer: layer, choices: [0], slots: [0])
+                policy.becameResident(ExpertKey(layer: layer, expert: 0))
+            }
+            policy.beginStep()
+            for layer in 0..<2 { policy.noteUse(layer: layer, choices: [0], slots: [0]) }
+            policy.hold(ExpertKey(layer: 1, expert: 0))
+            // Layers 2 and 3 are equally stale; layer 2 comes next.
+            #expect(policy.victim() == ExpertKey(layer: 3, expert: 0), "\(scoring)")
+            policy.release(ExpertKey(layer: 1, expert: 0))
+        }
+    }
+
+    /// Whatever the routing looks like, the rule that the shadow caches put in charge loses no more than half a point to recency.
+    @Test(arguments: TraceShape.allCases) func adaptiveIsNeverFarBelowRecency(_ shape: TraceShape) {
+        let trace = shape.trace(steps: 400, layers: 3, experts: 24, chosen: 3, seed: 5)
+        for capacity in [6, 12, 24, 36, 60] {
+            let recency = trace.hitRate(.fixed(.lru), capacity: capacity)
+            let adaptive = trace.hitRate(.adaptive, capacity: capacity)
+            #expect(adaptive >= recency - 0.005, "\(shape), \(capacity) experts: \(adaptive) against \(recency)")
+        }
+    }
+}

@@ -22,7 +22,7 @@ public struct EngineConfiguration: Sendable {
     /// Rows of one batch, at most: decode tokens and prefill chunks together. The model's own bound holds too.
     public var stepTokens = 512
     /// Nanoseconds between two tokens of a stream, about, while prompts come in: they are cut into chunks that leave it at that. Where streams
-    /// take more than half of it by themselves, prompts get as much time as streams do.
+    /// take more than a quarter of it by themselves, prompts get three times as much as they do.
     public var tokenInterval: UInt64 = 250_000_000
     /// Requests in the running set, at most.
     public var runningRequests = 128

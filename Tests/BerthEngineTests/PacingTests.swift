@@ -59,25 +59,46 @@ private final class PacedRun {
 }
 
 @Suite struct PacingTests {
+    /// Milliseconds of a step on machines of different makes.
+    enum Machine: CaseIterable {
+        /// Small steps take what reading the weights takes, large ones what their arithmetic takes.
+        case twoCores
+        /// The streams alone take almost half of the interval, and every row counts from the first.
+        case slow
+        /// Chunks of any size fit the interval.
+        case fast
+
+        func milliseconds(_ load: StepLoad) -> Double {
+            switch self {
+            case .twoCores: PacedRun.twoCores(load)
+            case .slow: 80 + 30 * Double(load.rows) + 0.001 * Double(load.attended)
+            case .fast: 2 + 0.1 * Double(load.rows)
+            }
+        }
+    }
+
     /// A prompt of 1,500 tokens, alone and beside a stream: neither waits much for the other, and both say what they would have said alone.
-    @Test func aLongPromptDoesNotStallAStream() throws {
-        let alone = try PacedRun()
+    @Test(arguments: Machine.allCases) func aLongPromptDoesNotStallAStream(_ machine: Machine) throws {
+        let alone = try PacedRun { _, load in machine.milliseconds(load) }
         let single = alone.harness.submit(PacedRun.prompt(1500))
         alone.prefill(single)
         let promptAlone = alone.milliseconds
         alone.run { alone.harness.outcomes[single]!.isOver }
 
-        let both = try PacedRun()
+        let both = try PacedRun { _, load in machine.milliseconds(load) }
         let stream = both.harness.submit([5, 6, 7], maxTokens: 400)
         for _ in 0..<20 { both.step() }
         let start = both.milliseconds
         let long = both.harness.submit(PacedRun.prompt(1500))
         both.prefill(long)
-        #expect(both.milliseconds - start < 1.3 * promptAlone)
-        #expect(both.gaps(of: stream, since: start - 1).max()! < 1.3 * 250)
-        // The interval is used, not only kept.
         let gaps = both.gaps(of: stream, since: start - 1).sorted()
-        #expect(gaps[gaps.count / 2] > 0.85 * 250)
+        #expect(both.milliseconds - start < 1.5 * promptAlone)
+        #expect(gaps.last! < 1.3 * max(250, 4 * both.steps[10].milliseconds))
+        if machine != .fast {
+            #expect(gaps.last! < 10 * both.steps[10].milliseconds)
+            // The interval is used, not only kept.
+            #expect(gaps[gaps.count / 2] > 0.85 * 250)
+        }
 
         both.run { both.harness.engine.isEmpty }
         #expect(both.harness.outcomes[long] == alone.harness.outcomes[single])
@@ -109,7 +130,7 @@ private final class PacedRun {
         #expect(run.steps[2...6].last!.rows >= 72 && run.steps[7].rows == 256)
     }
 
-    /// Streams that need more than the interval by themselves leave prompts as much time as they take.
+    /// Streams that need more than the interval by themselves leave prompts their part of the time.
     @Test func aPromptEndsBesideStreamsSlowerThanTheInterval() throws {
         let run = try PacedRun(interval: 20) { _, load in max(46, 10 * Double(load.rows)) }
         let stream = run.harness.submit([5], maxTokens: 1000)
@@ -117,8 +138,8 @@ private final class PacedRun {
         let start = run.milliseconds
         let long = run.harness.submit(PacedRun.prompt(300))
         run.prefill(long)
-        #expect(run.gaps(of: stream, since: start - 1).max()! < 1.4 * 2 * 46)
-        #expect(run.milliseconds - start < 2.5 * 3000)
+        #expect(run.gaps(of: stream, since: start - 1).max()! < 1.4 * 4 * 46)
+        #expect(run.milliseconds - start < 1.5 * 3000)
     }
 
     /// Three prompts beside a stream: the oldest goes first, and no step is longer for their number.

@@ -19,8 +19,9 @@ struct StepPacer {
     private static let firstChunkRows = 8
     /// How far a step may go beyond the largest one that was measured.
     private static let growth = 2
-    /// A prompt always gets as much time as the streams beside it take by themselves, else it would never end where they take all of the interval.
-    private static let leastStreams = 2.0
+    /// What a step beside streams may always take, in multiples of what the streams take by themselves: three quarters of the time are the prompt's then.
+    /// With less, few rows would share the reading of the weights on a slow machine, and the prompt would take much longer than alone.
+    private static let leastStreams = 4.0
 
     /// Between two tokens of a stream, in nanoseconds.
     private let interval: Double

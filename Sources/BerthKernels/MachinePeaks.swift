@@ -3,20 +3,21 @@
 import CKernels
 import Glibc
 
-/// Measured peaks of some threads together. Operations are multiplications and additions; a peak is 0 where the processor lacks
-/// the instruction (or the kernels that were asked for do not use it).
+/// Measured peaks of some threads together, with the instructions that a table of kernels uses. Operations are multiplications and additions.
 public struct MachinePeaks: Sendable {
     public let threads: Int
-    /// f32 fused multiply-adds.
+    /// What linear layers over f32 weights are made of: fused multiply-adds.
     public let f32OperationsPerSecond: Double
-    /// 8-bit dot products into 32 bits.
-    public let int8OperationsPerSecond: Double
-    /// bf16 dot products into f32.
+    /// Over bf16 weights: dot products of pairs where there are such, else as f32.
     public let bf16OperationsPerSecond: Double
+    /// Over int8 weights: dot products of bytes into 32 bits, in as many instructions as the table needs.
+    public let int8OperationsPerSecond: Double
+    /// The same over int4 weights, whose products may add up in 16 bits.
+    public let int4OperationsPerSecond: Double
     /// Reading memory that is in no cache.
     public let readBytesPerSecond: Double
 
-    /// Measures with the threads of `compute`. Takes about `seconds` for each of the four.
+    /// Measures with the threads and the kernels of `compute`. Takes about `seconds` for each of the five.
     public static func measure(_ compute: Compute, seconds: Double, readBytes: Int) -> MachinePeaks {
         let page = 4096, perThread = max(page, readBytes / compute.threads / page * page)
         let memory = AlignedBuffer(bytes: perThread * compute.threads)
@@ -34,14 +35,16 @@ public struct MachinePeaks: Sendable {
             } while monotonicSeconds() < end
             return rate
         }
+        let table = compute.table.pointee
         let iterations = Int(min(2e6, max(1e4, seconds * 2e7)))
         return MachinePeaks(
             threads: compute.threads,
-            f32OperationsPerSecond: best { _ in measure_f32(iterations) },
-            int8OperationsPerSecond: best { _ in measure_int8(iterations) },
-            bf16OperationsPerSecond: best { _ in measure_bf16(iterations) },
+            f32OperationsPerSecond: best { _ in table.peakF32(iterations) },
+            bf16OperationsPerSecond: best { _ in table.peakBF16(iterations) },
+            int8OperationsPerSecond: best { _ in table.peakInt8(iterations) },
+            int4OperationsPerSecond: best { _ in table.peakInt4(iterations) },
             readBytesPerSecond: best { thread in
-                _ = measure_read(memory.base + thread * perThread, perThread)
+                _ = table.measureRead(memory.base + thread * perThread, perThread)
                 return Double(perThread)
             })
     }

@@ -1,5 +1,6 @@
 // The rest of the scalar reference: LoRA, norms, activations, rotary embedding, logits.
 
+#include "peaks.h"
 #include "scalar.h"
 #include "tables.h"
 
@@ -82,4 +83,9 @@ const KernelTable kernel_table_scalar = {
     .attentionMerge = scalar_attention_merge,
     .argmax = argmax,
     .logSumExp = log_sum_exp,
+    .peakF32 = peak_f32_portable,
+    .peakBF16 = peak_f32_portable,
+    .peakInt8 = peak_integers_portable,
+    .peakInt4 = peak_integers_portable,
+    .measureRead = measure_read_portable,
 };

@@ -1,9 +1,10 @@
-// AVX2 with FMA: the float family with one panel in flight (twelve accumulators of sixteen registers), and bytes by vpmaddubsw.
+// AVX2 with FMA: the float family with one panel in flight (twelve accumulators of sixteen registers) in tiles of assembly, and bytes by vpmaddubsw.
 // AVX-512 without VNNI uses these bytes too.
 
 #if defined(__x86_64__)
 
 #include "scalar.h"
+#include "peaks.h"
 #include "tables.h"
 #include <immintrin.h>
 
@@ -16,6 +17,10 @@ void kernel_fill_avx2(KernelTable *table) {
     fill_float_kernels(table);
     table->linearInt8 = linear_int8_narrow;
     table->linearInt4 = linear_int4_narrow;
+    table->peakF32 = table->peakBF16 = peak_f32_avx2;
+    table->peakInt8 = peak_int8_avx2;
+    table->peakInt4 = peak_int4_avx2;
+    table->measureRead = measure_read_avx2;
 }
 #pragma clang attribute pop
 

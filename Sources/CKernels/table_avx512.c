@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 
 #include "scalar.h"
+#include "peaks.h"
 #include "tables.h"
 #include <immintrin.h>
 
@@ -28,6 +29,8 @@ void kernel_fill_avx512(KernelTable *table) {
     fill_float_kernels(table);
     table->linearF32 = linear_f32_lines;
     table->linearBF16 = linear_bf16_lines;
+    table->peakF32 = table->peakBF16 = peak_f32_avx512;
+    table->measureRead = measure_read_avx512;
 }
 #pragma clang attribute pop
 

@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 
 #include "scalar.h"
+#include "peaks.h"
 #include "tables.h"
 #include <immintrin.h>
 
@@ -15,6 +16,7 @@
 void kernel_fill_avx512bf16(KernelTable *table) {
     table->bf16Rows = 1;
     table->linearBF16 = linear_bf16_dot;
+    table->peakBF16 = peak_bf16_avx512;
 }
 #pragma clang attribute pop
 

@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 
 #include "scalar.h"
+#include "peaks.h"
 #include "tables.h"
 #include <immintrin.h>
 
@@ -22,6 +23,7 @@ static void linear_int4(const LinearCall *c, size_t firstRow, size_t rows, size_
 void kernel_fill_avx512vnni(KernelTable *table) {
     table->linearInt8 = linear_int8;
     table->linearInt4 = linear_int4;
+    table->peakInt8 = table->peakInt4 = peak_bytes_avx512;
 }
 #pragma clang attribute pop
 

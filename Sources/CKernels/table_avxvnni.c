@@ -3,6 +3,7 @@
 #if defined(__x86_64__)
 
 #include "scalar.h"
+#include "peaks.h"
 #include "tables.h"
 #include <immintrin.h>
 
@@ -13,6 +14,7 @@
 void kernel_fill_avxvnni(KernelTable *table) {
     table->linearInt8 = linear_int8_bytes;
     table->linearInt4 = linear_int4_bytes;
+    table->peakInt8 = table->peakInt4 = peak_bytes_avxvnni;
 }
 #pragma clang attribute pop
 

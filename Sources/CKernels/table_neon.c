@@ -4,6 +4,7 @@
 #if defined(__aarch64__)
 
 #include "scalar.h"
+#include "peaks.h"
 #include "tables.h"
 
 #define PANELS_IN_FLIGHT 1
@@ -15,6 +16,9 @@ void kernel_fill_neon(KernelTable *table) {
     fill_float_kernels(table);
     table->linearInt8 = linear_int8_neon;
     table->linearInt4 = linear_int4_neon;
+    table->peakF32 = table->peakBF16 = peak_f32_neon;
+    table->peakInt8 = peak_int8_neon;
+    table->peakInt4 = peak_int4_neon;
 }
 
 #endif

@@ -15,4 +15,13 @@ import Testing
         #expect(report.json["results"]?.array?.count == report.results.count)
         #expect(report.table.contains("attention"))
     }
+
+    /// Every table says what its own instructions do at most in every format, so that a percentage of the limit means something.
+    @Test(arguments: KernelChoice.available)
+    func everyTableHasPeaksOfItsOwn(kernels: KernelChoice) throws {
+        let peaks = Peaks(try Compute(kernels: kernels, threads: 1), seconds: 0.001, readBytes: 64 << 10)
+        for format in WeightFormat.allCases { #expect(peaks.operationsPerSecond(of: format) > 0, "\(kernels) \(format)") }
+        #expect(peaks.readBytesPerSecond > 0)
+        #expect(peaks.line.contains("int4"))
+    }
 }

@@ -146,6 +146,12 @@ typedef struct {
 
     size_t (*argmax)(const float *x, size_t n);
     float (*logSumExp)(const float *x, size_t n);
+
+    // For measuring (berth-bench). The peaks are of the instructions that the linear kernels of a format are made of, independent and in registers:
+    // so many iterations, returning the operations done, of which a multiply-add is two.
+    double (*peakF32)(size_t iterations), (*peakBF16)(size_t iterations), (*peakInt8)(size_t iterations), (*peakInt4)(size_t iterations);
+    /// Reads `bytes` bytes (multiple of 4096, 64-byte aligned) as fast as it can; returns a checksum.
+    uint64_t (*measureRead)(const void *memory, size_t bytes);
 } KernelTable;
 
 /// Floats of one state of an online softmax.
@@ -204,17 +210,6 @@ void elements_from_f32(const float *in, TensorElement element, size_t n, void *o
 /// The k largest of n values, falling, ties by rising index, into index and value; needs room for k. k <= n.
 /// NaN counts as smaller than everything.
 void select_top(const float *x, size_t n, size_t k, int32_t *index, float *value);
-
-// MARK: measuring the machine (berth-bench)
-
-/// Runs `iterations` of independent f32 fused multiply-adds; returns operations done (2 per multiply-add).
-double measure_f32(size_t iterations);
-/// The same with 8-bit dot products where the processor has them, else 0.
-double measure_int8(size_t iterations);
-/// The same with bf16 dot products where the processor has them, else 0.
-double measure_bf16(size_t iterations);
-/// Reads `bytes` bytes (multiple of 4096, 64-byte aligned) as fast as it can; returns a checksum.
-uint64_t measure_read(const void *memory, size_t bytes);
 
 #ifdef __cplusplus
 }

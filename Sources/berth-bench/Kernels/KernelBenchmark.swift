@@ -56,16 +56,18 @@ struct KernelBenchmark {
         }
     }
 
+    let kernels: KernelChoice
     let compute: Compute
     let plan: Plan
 
     init(kernels: KernelChoice, threads: Int, plan: Plan) throws {
+        self.kernels = kernels
         compute = try Compute(kernels: kernels, threads: threads)
         self.plan = plan
     }
 
     func run() throws -> KernelReport {
-        let one = Peaks(try Compute(threads: 1), seconds: plan.seconds, readBytes: plan.coldBytes)
+        let one = Peaks(try Compute(kernels: kernels, threads: 1), seconds: plan.seconds, readBytes: plan.coldBytes)
         let all = compute.threads == 1 ? one : Peaks(compute, seconds: plan.seconds, readBytes: plan.coldBytes)
         var report = KernelReport(kernels: compute.kernelName, oneThread: one, allThreads: all)
         report.sectionMicroseconds = time { compute.parallel(compute.threads) { _ in } } * 1e6

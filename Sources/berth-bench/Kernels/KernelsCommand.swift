@@ -1,5 +1,5 @@
 // `berth-bench kernels`: every kernel over the shapes of a 1B Llama, as a percentage of what this machine can do at most. The limit of a
-// kernel is the longer of two times: its operations at the measured peak, its bytes at the measured read speed.
+// kernel is the longer of two times: its operations at the measured peak of its table's instructions, its bytes at the measured read speed.
 
 import ArgumentParser
 import BerthCore

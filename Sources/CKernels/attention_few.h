@@ -11,7 +11,14 @@
 #include "attention_piece.h"
 #include "panel_product.h"
 
-enum { FewPairs = RowsInFlight };
+enum {
+    FewPairs = RowsInFlight,
+    /// Panels that one pair has in flight.
+    FewPanels = 4,
+};
+
+/// Panels whose sums stay in registers: with few pairs more than one even where registers are few, or each addition would wait for the one before.
+LANES size_t few_panels(const int pairs) { return PANELS_IN_FLIGHT > 1 ? PANELS_IN_FLIGHT : pairs == 1 ? 4 : pairs <= 3 ? 2 : 1; }
 
 LANES size_t few_element_bytes(TensorElement element) { return element == ElementInt8 ? 1 : 2; }
 LANES void prefetch_next(const char *p) { __builtin_prefetch(p, 0, 2); }
@@ -20,8 +27,8 @@ LANES void prefetch_next(const char *p) { __builtin_prefetch(p, 0, 2); }
 LANES void few_keys(const AttentionCall *c, const TensorElement element, size_t kvHead, size_t token, const float *q, float *scores,
                     const int pairs, const int count) {
     const size_t lineBytes = 16 * few_element_bytes(element);
-    const char *keys[PANELS_IN_FLIGHT], *line[PANELS_IN_FLIGHT], *next[PANELS_IN_FLIGHT];
-    F16 sum[FewPairs][PANELS_IN_FLIGHT], scale[PANELS_IN_FLIGHT];
+    const char *keys[FewPanels], *line[FewPanels], *next[FewPanels];
+    F16 sum[FewPairs][FewPanels], scale[FewPanels];
     for (int p = 0; p < count; p++) {
         size_t inPage = (token + p * 16) % c->blockTokens;
         keys[p] = head_of(c, kvHead, token + p * 16);
@@ -39,7 +46,7 @@ LANES void few_keys(const AttentionCall *c, const TensorElement element, size_t 
             for (int p = 0; p < count; p++)
                 for (size_t b = 0; b < 4 * lineBytes; b += 64) prefetch_next(next[p] + (d - first) * lineBytes + b);
             for (size_t i = d; i < d + 4; i++) {
-                F16 k[PANELS_IN_FLIGHT];
+                F16 k[FewPanels];
                 for (int p = 0; p < count; p++)
                     k[p] = element == ElementInt8 ? from_int8((const int8_t *)line[p] + i * lineBytes) * scale[p] : load_element(line[p], element, i * 16);
                 for (int r = 0; r < pairs; r++) {
@@ -59,14 +66,14 @@ LANES void few_keys(const AttentionCall *c, const TensorElement element, size_t 
 LANES void few_values(const AttentionCall *c, const TensorElement element, size_t kvHead, size_t token, size_t end, size_t limit,
                       const float *weights, size_t dim, float *sums, const int pairs, const int count) {
     const size_t lineBytes = count * 16 * few_element_bytes(element);
-    F16 sum[FewPairs][PANELS_IN_FLIGHT];
+    F16 sum[FewPairs][FewPanels];
     for (int r = 0; r < pairs; r++)
         for (int p = 0; p < count; p++) sum[r][p] = all16(0);
     for (; token < end; token += 16, weights += 16) {
         const char *values = head_of(c, kvHead, token) + c->valueOffset;
         size_t inPage = token % c->blockTokens, n = end - token < 16 ? end - token : 16;
         size_t index = dim * c->blockTokens + inPage * 16;
-        float scales[PANELS_IN_FLIGHT][16] __attribute__((aligned(64)));
+        float scales[FewPanels][16] __attribute__((aligned(64)));
         if (element == ElementInt8) {
             index += kv_scale_bytes(c->blockTokens, c->headDim);
             for (int p = 0; p < count; p++)
@@ -75,7 +82,7 @@ LANES void few_values(const AttentionCall *c, const TensorElement element, size_
         size_t nextToken = token + KernelAttentionTile < limit ? token + KernelAttentionTile : token;
         const char *next = head_of(c, kvHead, nextToken) + (nextToken % c->blockTokens * c->headDim + dim * 16) * few_element_bytes(element);
         for (size_t t = 0; t < n; t++, next += lineBytes) {
-            F16 v[PANELS_IN_FLIGHT];
+            F16 v[FewPanels];
             for (size_t b = 0; b < lineBytes; b += 64) prefetch_next(next + b);
             for (int p = 0; p < count; p++) {
                 size_t line = index + p * 16 * c->blockTokens + t * 16;
@@ -93,16 +100,16 @@ LANES void few_values(const AttentionCall *c, const TensorElement element, size_
 
 LANES void few_scores_of(const AttentionCall *c, const TensorElement element, size_t kvHead, const int pairs, size_t token, size_t end,
                          const float *q, float *scores) {
-    for (; token + PANELS_IN_FLIGHT * 16 < end + 16; token += PANELS_IN_FLIGHT * 16, scores += PANELS_IN_FLIGHT * 16)
-        few_keys(c, element, kvHead, token, q, scores, pairs, PANELS_IN_FLIGHT);
+    const size_t most = few_panels(pairs);
+    for (; token + most * 16 < end + 16; token += most * 16, scores += most * 16) few_keys(c, element, kvHead, token, q, scores, pairs, most);
     for (; token < end; token += 16, scores += 16) few_keys(c, element, kvHead, token, q, scores, pairs, 1);
 }
 
 LANES void few_values_of(const AttentionCall *c, const TensorElement element, size_t kvHead, const int pairs, size_t token, size_t end,
                          size_t limit, const float *weights, float *sums) {
+    const size_t most = few_panels(pairs);
     size_t d = 0;
-    for (; d + PANELS_IN_FLIGHT * 16 <= c->headDim; d += PANELS_IN_FLIGHT * 16)
-        few_values(c, element, kvHead, token, end, limit, weights, d, sums + d, pairs, PANELS_IN_FLIGHT);
+    for (; d + most * 16 <= c->headDim; d += most * 16) few_values(c, element, kvHead, token, end, limit, weights, d, sums + d, pairs, most);
     for (; d < c->headDim; d += 16) few_values(c, element, kvHead, token, end, limit, weights, d, sums + d, pairs, 1);
 }
 

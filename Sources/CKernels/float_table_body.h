@@ -1,9 +1,14 @@
-// Everything that is written on vector lanes, as one family: included by a file that has set the target.
+// Everything that is written on vector lanes, as one family: included by a file that has set the target, and defined PANEL_TILES if the inner
+// loop of panel products is to be that of tile_avx2.h.
 
 #pragma once
 
 #include "attention_body.h"
+#if defined(PANEL_TILES)
+#include "linear_avx2_body.h"
+#else
 #include "linear_float_body.h"
+#endif
 #include "lora_body.h"
 #include "pointwise_body.h"
 

@@ -29,6 +29,24 @@ typedef struct {
     int fresh;
 } PanelProduct;
 
+#if defined(PANEL_TILES)
+#include "tile_avx2.h"
+
+_Static_assert(KernelHeadDim == KernelAttentionTile, "one stride serves queries, scores and values");
+
+/// Any number of rows, and up to four panels: attention's products. Linear layers have their own (linear_avx2_body.h).
+static __attribute__((noinline)) void panel_product_f32(const PanelProduct *c, size_t rows, size_t panels) {
+    TileBlock block = {
+        .x = c->x, .lines = c->panels, .panelBytes = c->panelBytes, .inputs = c->inputs, .sums = c->sums, .fresh = c->fresh,
+    };
+    tile_rows(&block, 0, rows, panels, 0, KernelHeadDim);
+}
+LANES void panel_product(TensorElement element, const PanelProduct *c, size_t rows, size_t panels) {
+    (void)element;
+    panel_product_f32(c, rows, panels);
+}
+#else
+
 LANES void prefetch_ahead(const char *p) { __builtin_prefetch(p + 1024, 0, 3); }
 
 LANES void panel_block(const PanelProduct *c, TensorElement element, const float *x, const char *panels, float *sums,
@@ -113,3 +131,4 @@ LANES void panel_product(TensorElement element, const PanelProduct *c, size_t ro
     if (element == ElementF32) panel_product_f32(c, rows, panels);
     else panel_product_bf16(c, rows, panels);
 }
+#endif

@@ -10,6 +10,7 @@
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #define PANELS_IN_FLIGHT 1
+#define PANEL_TILES 1
 #include "float_table_body.h"
 #include "linear_int_avx2_body.h"
 

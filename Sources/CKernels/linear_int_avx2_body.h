@@ -9,7 +9,7 @@
 #include "linear_body.h"
 #include <immintrin.h>
 
-enum { RowsPerNarrowTile = 4 };
+#define ROWS_PER_BLOCK_TILE 4
 
 LANES __m256i broadcast_four(const int8_t *x) {
     int32_t four;
@@ -18,7 +18,7 @@ LANES __m256i broadcast_four(const int8_t *x) {
 }
 
 /// Sums of one group for `rows` rows and 16 outputs, offset and all, as integers.
-LANES void narrow_dots(const ActivationBlock *block, size_t group, const uint8_t *weights, const int bits, const int rows, __m256i dot[RowsPerNarrowTile][2]) {
+LANES void narrow_dots(const ActivationBlock *block, size_t group, const uint8_t *weights, const int bits, const int rows, __m256i dot[ROWS_PER_BLOCK_TILE][2]) {
     const size_t first = group * KernelGroupInputs;
     const __m256i ones = _mm256_set1_epi16(1), nibble = _mm256_set1_epi8(15), flip = _mm256_set1_epi8((char)0x80);
     if (bits == 8) {
@@ -36,7 +36,7 @@ LANES void narrow_dots(const ActivationBlock *block, size_t group, const uint8_t
         }
         return;
     }
-    __m256i pairs[RowsPerNarrowTile][2];
+    __m256i pairs[ROWS_PER_BLOCK_TILE][2];
     for (int r = 0; r < rows; r++) pairs[r][0] = pairs[r][1] = _mm256_setzero_si256();
     for (int step = 0; step < 8; step++) {
         const __m256i *line = (const __m256i *)(weights + step / 2 * 64);
@@ -56,46 +56,25 @@ LANES void narrow_dots(const ActivationBlock *block, size_t group, const uint8_t
     }
 }
 
-LANES void narrow_tile(const LinearCall *c, const int bits, size_t row, const uint8_t *panel, float *sums, const int rows) {
-    const size_t blockBytes = bits == 8 ? Int8BlockBytes : Int4BlockBytes, groupBytes = bits == 8 ? Int8GroupBytes : Int4GroupBytes;
-    __m256 sum[RowsPerNarrowTile][2];
-    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = _mm256_setzero_ps();
-    for (size_t g = 0; g < group_count(c->inputs); g++) {
-        __m256i dot[RowsPerNarrowTile][2];
-        const ActivationBlock *block = activation_block(c, row, g / GroupsPerBlock);
-        size_t group = g % GroupsPerBlock;
-        const uint8_t *weights = panel + weight_offset(g, blockBytes, groupBytes);
-        __builtin_prefetch(weights + 2048);
-        __builtin_prefetch(weights + 2048 + 128);
-        narrow_dots(block, group, weights, bits, rows, dot);
+/// A tile of rows over one block of inputs of one panel, whose sums are in memory. Meanwhile, where `fetches`, the lines of the next block.
+LANES void block_tile(const ActivationBlock *x, const int bits, const uint8_t *block, size_t groups, float *sums, const int rows,
+                       const uint8_t *next, const int fetches) {
+    const size_t groupBytes = bits == 8 ? Int8GroupBytes : Int4GroupBytes;
+    for (size_t g = 0; g < groups; g++) {
+        __m256i dot[ROWS_PER_BLOCK_TILE][2];
+        if (fetches)
+            for (size_t line = 0; line < groupBytes; line += 64) _mm_prefetch((const char *)next + g * groupBytes + line, _MM_HINT_T0);
+        narrow_dots(x, g, block + CodeBytes + g * groupBytes, bits, rows, dot);
         for (int i = 0; i < 2; i++) {
-            __m128i bytes = _mm_loadl_epi64((const __m128i *)(panel + code_offset(g, blockBytes) + i * 8));
+            __m128i bytes = _mm_loadl_epi64((const __m128i *)(block + g * KernelPanelOutputs + i * 8));
             __m256 code = _mm256_cvtepi32_ps(bits == 8 ? _mm256_cvtepu8_epi32(bytes) : _mm256_cvtepi8_epi32(bytes));
             for (int r = 0; r < rows; r++) {
-                __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(dot[r][i]), _mm256_set1_ps(block[r].groups[group].scale));
-                sum[r][i] = _mm256_fmadd_ps(value, code, sum[r][i]);
+                float *sum = sums + r * SumStride + i * 8;
+                __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(dot[r][i]), _mm256_set1_ps(x[r].groups[g].scale));
+                _mm256_storeu_ps(sum, _mm256_fmadd_ps(value, code, _mm256_loadu_ps(sum)));
             }
         }
     }
-    for (int r = 0; r < rows; r++)
-        for (int i = 0; i < 2; i++) _mm256_storeu_ps(sums + r * SumStride + i * 8, sum[r][i]);
 }
 
-LANES void linear_int_narrow(const LinearCall *c, const int bits, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, float *sums) {
-    size_t panelBytes = packed_panel_bytes(bits == 8 ? WeightInt8 : WeightInt4, c->inputs);
-    for (size_t p = firstPanel; p < firstPanel + panels; p++) {
-        const uint8_t *panel = (const uint8_t *)c->weights + p * panelBytes;
-        size_t r = 0;
-        for (; r + 4 <= rows; r += 4) narrow_tile(c, bits, firstRow + r, panel, sums + r * SumStride, 4);
-        for (; r + 2 <= rows; r += 2) narrow_tile(c, bits, firstRow + r, panel, sums + r * SumStride, 2);
-        for (; r < rows; r++) narrow_tile(c, bits, firstRow + r, panel, sums + r * SumStride, 1);
-        finish_panel(c, sums, firstRow, rows, p, (const float *)panel);
-    }
-}
-
-static void linear_int8_narrow(const LinearCall *c, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, void *scratch) {
-    linear_int_narrow(c, 8, firstRow, rows, firstPanel, panels, scratch);
-}
-static void linear_int4_narrow(const LinearCall *c, size_t firstRow, size_t rows, size_t firstPanel, size_t panels, void *scratch) {
-    linear_int_narrow(c, 4, firstRow, rows, firstPanel, panels, scratch);
-}
+#include "linear_int_blocks_body.h"

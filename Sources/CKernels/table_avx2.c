@@ -16,8 +16,8 @@
 
 void kernel_fill_avx2(KernelTable *table) {
     fill_float_kernels(table);
-    table->linearInt8 = linear_int8_narrow;
-    table->linearInt4 = linear_int4_narrow;
+    table->linearInt8 = linear_int8_blocks;
+    table->linearInt4 = linear_int4_blocks;
     table->peakF32 = table->peakBF16 = peak_f32_avx2;
     table->peakInt8 = peak_int8_avx2;
     table->peakInt4 = peak_int4_avx2;

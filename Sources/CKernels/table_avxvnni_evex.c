@@ -12,8 +12,8 @@
 #include "linear_int_avxvnni_body.h"
 
 void kernel_fill_avxvnni_evex(KernelTable *table) {
-    table->linearInt8 = linear_int8_bytes;
-    table->linearInt4 = linear_int4_bytes;
+    table->linearInt8 = linear_int8_blocks;
+    table->linearInt4 = linear_int4_blocks;
     table->peakInt8 = table->peakInt4 = peak_bytes_avxvnni_evex;
 }
 #pragma clang attribute pop

@@ -38,6 +38,7 @@ let package = Package(
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CKernels", cSettings: kernelSettings),
 
         berth("BerthCore", [.product(name: "OrderedCollections", package: "swift-collections")]),
@@ -65,6 +66,7 @@ let package = Package(
         .executableTarget(
             name: "berth-bench",
             dependencies: [
+                "CZlib",
                 "BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels", "BerthEngine", "BerthClient",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),

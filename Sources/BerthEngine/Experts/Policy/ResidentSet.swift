@@ -68,12 +68,16 @@ struct ResidentSet {
     private func search(_ layer: Int, _ scores: ExpertScores) -> Int32 {
         let range = shape.range(of: layer)
         return scores.own.withUnsafeBufferPointer { own in
-            var best = Self.none
-            var least = Double.infinity
-            for index in range where isResident[index] && holds[index] == 0 && own[index] < least {
-                (least, best) = (own[index], Int32(index))
+            isResident.withUnsafeBufferPointer { isResident in
+                holds.withUnsafeBufferPointer { holds in
+                    var best = Self.none
+                    var least = Double.infinity
+                    for index in range where own[index] < least && isResident[index] && holds[index] == 0 {
+                        (least, best) = (own[index], Int32(index))
+                    }
+                    return best
+                }
             }
-            return best
         }
     }
 }

@@ -27,6 +27,10 @@ public final class ExpertPolicy {
     private let rules: [ExpertScores]
     private var shadows: [ShadowCache]
     private var inCharge = 0
+    /// Shadow caches of other sizes under the rule in charge.
+    private var curveCaches: [ShadowCache]
+    /// SRP and SCH of each layer.
+    public private(set) var consistency: RoutingConsistency
 
     /// The rules that `adaptive` tries. It starts with the first: better than recency wherever routing has locality.
     public static let candidates: [ExpertScoring] =
@@ -37,12 +41,16 @@ public final class ExpertPolicy {
     /// A rule is judged after so many passes, when the caches are warm.
     private static let leastSteps = 32
 
-    /// - Parameter capacity: experts that fit, at present.
-    public init(shape: ExpertShape, kind: Kind = .adaptive, capacity: Int) {
+    /// - Parameters:
+    ///   - capacity: experts that fit, at present.
+    ///   - curveShares: other budgets to score, as shares of all experts; each costs about as much as a rule.
+    public init(shape: ExpertShape, kind: Kind = .adaptive, capacity: Int, curveShares: [Double] = []) {
         (self.shape, self.kind) = (shape, kind)
         position = PassPosition(layers: shape.layers)
         outlook = ExpertOutlook(shape: shape)
         residents = ResidentSet(shape: shape)
+        consistency = RoutingConsistency(shape: shape)
+        curveCaches = curveShares.map { ShadowCache(shape: shape, capacity: Int(Double(shape.count) * $0)) }
         switch kind {
         case .fixed(let scoring):
             rules = [ExpertScores(scoring, shape: shape)]
@@ -68,6 +76,11 @@ public final class ExpertPolicy {
     /// Recent hit rates of the rules at the real capacity; empty under a fixed rule.
     public var trials: [(scoring: ExpertScoring, hitRate: Double)] { zip(rules, shadows).map { ($0.scoring, $1.hitRate) } }
 
+    /// Recent hit rates at `curveShares` under the rule in charge, for `ExpertAdvice`.
+    public var curve: [ExpertAdvice.Point] {
+        curveCaches.map { ExpertAdvice.Point(share: Double($0.capacity) / Double(shape.count), hitRate: $0.hitRate) }
+    }
+
     /// Memory that one running request takes in the policy, in bytes.
     public var bytesPerRequest: Int {
         rules.reduce(0) { bytes, rule in
@@ -82,6 +95,7 @@ public final class ExpertPolicy {
         outlook.beginStep(position.step)
         let kept = exp2(-1 / Self.memorySteps)
         for index in shadows.indices { shadows[index].fade(by: kept) }
+        for index in curveCaches.indices { curveCaches[index].fade(by: kept) }
         choose()
     }
 
@@ -97,6 +111,8 @@ public final class ExpertPolicy {
         for rule in rules { rule.note(use, outlook, position) }
         residents.rescored(layer)
         for index in shadows.indices { shadows[index].turn(use, first: range.lowerBound, by: rules[index], position) }
+        for index in curveCaches.indices { curveCaches[index].turn(use, first: range.lowerBound, by: rules[inCharge], position) }
+        consistency.note(layer: layer, choices: choices, slots: slots)
     }
 
     public func noteUse(layer: Int, choices: [Int32], slots: [Int32]) {
@@ -106,6 +122,7 @@ public final class ExpertPolicy {
     /// What the request's choices promised leaves with it.
     public func requestEnded(_ slot: Int) {
         for rule in rules { rule.end(slot) }
+        consistency.requestEnded(slot)
         rescoreAll()
     }
 
@@ -160,12 +177,14 @@ public final class ExpertPolicy {
         guard best != inCharge, shadows[best].hitRate > shadows[inCharge].hitRate + Self.hysteresis else { return }
         inCharge = best
         residents.rescoredAll()
+        for layer in 0..<shape.layers { for index in curveCaches.indices { curveCaches[index].rescored(layer) } }
     }
 
     private func rescore(_ layer: Int) {
         for rule in rules { rule.rescore(layer, outlook, position) }
         residents.rescored(layer)
         for index in shadows.indices { shadows[index].rescored(layer) }
+        for index in curveCaches.indices { curveCaches[index].rescored(layer) }
     }
 
     private func rescoreAll() { for layer in 0..<shape.layers { rescore(layer) } }

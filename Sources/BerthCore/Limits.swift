@@ -36,6 +36,12 @@ public enum Limits {
     /// Adapters that are read from disk at the same time.
     public static let adapterReads = 4
 
+    // MARK: experts
+    /// Experts that are read from disk at the same time, and threads that read them.
+    public static let expertReads = 6
+    /// Reads begun on a guess about the next layer that may be under way.
+    public static let expertGuesses = 8
+
     // MARK: memory
     /// Kernel mappings that windows over scattered pages may take: half of what Linux gives a process by default (`vm.max_map_count`).
     public static let poolMappings = 32_768

@@ -114,6 +114,7 @@ extension Engine {
             precondition(adapter.runningRequests == running && adapter.boundRequests == bound, "adapter \(adapter.name) miscounts its requests")
         }
         precondition(pages == pool.pageCount(of: .kv), "requests hold \(pages) pages, the pool has leased \(pool.pageCount(of: .kv)) for KV")
+        precondition((experts?.checkInvariants() ?? 0) == pool.pageCount(of: .expert), "experts and the pool disagree on pages")
         precondition(registry.checkInvariants() == pool.pageCount(of: .adapter), "adapters and the pool disagree on pages")
         precondition(hasWork || waiting.isEmpty || !running.isEmpty || registry.readsInFlight > 0, "requests wait and nothing will wake them")
     }

@@ -6,7 +6,7 @@
 // thrown out again. (The seam for tenants is here: an order other than that of arrival is another order of
 // `waiting`.)
 //
-// When a running request needs a page and there is none, idle adapters leave, least recently used first; then the youngest
+// When a running request needs a page and there is none, the economy lets go what is worth least; then the youngest
 // running request gives up its pages and waits to be computed again. The oldest request is never disturbed, so there is
 // always one that comes to its end.
 
@@ -100,7 +100,7 @@ extension Engine {
     /// Leases the blocks of all tokens that the request has, where `leaving` more could be had.
     private func leasePages(for request: ActiveRequest, leaving: Int) -> Bool {
         let blocks = blocks(request.tokens.count)
-        guard registry.makeRoom(blocks, for: .kv, leaving: leaving), let lease = pool.reserve(blocks, for: .kv) else { return false }
+        guard economy.makeRoom(blocks, for: .kv, leaving: leaving), let lease = pool.reserve(blocks, for: .kv) else { return false }
         // Written and read by this thread, in steps: there is nobody to wait for.
         pool.publish(lease)
         request.pages = pool.pages(of: lease).map { pool.address(of: $0) }
@@ -135,7 +135,7 @@ extension Engine {
 
     private func grow(_ request: ActiveRequest) -> Growth {
         while true {
-            if registry.makeRoom(1, for: .kv), pool.extend(request.lease!, by: 1) {
+            if economy.makeRoom(1, for: .kv), pool.extend(request.lease!, by: 1) {
                 request.pages.append(pool.address(of: pool.lastPage(of: request.lease!)))
                 return .grown
             }

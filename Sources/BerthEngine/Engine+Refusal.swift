@@ -5,7 +5,7 @@ import BerthCore
 extension Engine {
     /// The tokens that one request may have, prompt and output, if it had the pool to itself. `adapter` takes its own part.
     public func capacityTokens(adapter name: AdapterName? = nil) -> Int {
-        var pages = pool.pageCount - registry.pinnedPages
+        var pages = min(pool.pageCount - registry.pinnedPages - pool.share(of: .expert).floorPages, pool.share(of: .kv).ceilingPages)
         if let name, case .adapter(let adapter) = registry.entries[name], !adapter.isPinned { pages -= adapter.pageCount }
         return min(model.contextLength, max(0, pages) * model.kvLayout.blockTokens)
     }

@@ -16,12 +16,20 @@ extension Engine {
         }
         plan.fill(&batch)
         pacer.startStep(plan.load, now: now)
+        registry.step = counters.steps
+        experts?.beginStep(plan.rows.map { ($0.request.request.id, $0.count) })
         let logits = model.forward(batch)
         counters.steps += 1
         counters.computedTokens += plan.tokenCount
+        let harmed = experts?.endStep() ?? [:]
         let outcomes = outcomes(of: logits)
         var row = 0
-        for scheduled in plan.rows {
+        for (index, scheduled) in plan.rows.enumerated() {
+            if let failure = harmed[index] {
+                fail(scheduled.request, failure)
+                row += scheduled.logitRows.count
+                continue
+            }
             take(scheduled, outcomes[row..<row + scheduled.logitRows.count])
             row += scheduled.logitRows.count
         }

@@ -41,7 +41,10 @@ public struct EngineConfiguration: Sendable {
 public final class Engine {
     let model: any CausalModel
     let pool: Pool
+    let economy: Economy
     let registry: AdapterRegistry
+    /// The experts that are paged; nil where the model has none, or has them in memory.
+    let experts: ExpertCache?
     let configuration: EngineConfiguration
     let endTokens: Set<Int32>
     private let makeDetokenizer: (_ showsSpecialTokens: Bool) -> any Detokenizer
@@ -71,8 +74,8 @@ public final class Engine {
 
     /// `pool` has pages of `model.kvLayout.pageBytes` or more and is empty. `detokenizer` makes one for each request.
     public init(
-        model: any CausalModel, pool: Pool, reader: any AdapterReader, endTokens: Set<Int32>, configuration: EngineConfiguration = EngineConfiguration(),
-        detokenizer: @escaping (_ showsSpecialTokens: Bool) -> any Detokenizer
+        model: any CausalModel, pool: Pool, reader: any AdapterReader, experts: ExpertSupply? = nil, endTokens: Set<Int32>,
+        configuration: EngineConfiguration = EngineConfiguration(), detokenizer: @escaping (_ showsSpecialTokens: Bool) -> any Detokenizer
     ) {
         precondition(pool.pageBytes >= model.kvLayout.pageBytes, "a KV block does not fit a page")
         var configuration = configuration
@@ -87,7 +90,14 @@ public final class Engine {
         pacer = StepPacer(interval: configuration.tokenInterval)
         self.endTokens = endTokens
         makeDetokenizer = detokenizer
-        registry = AdapterRegistry(pool: pool, reader: reader, readLimit: configuration.adapterReads)
+        economy = Economy(pool: pool)
+        registry = AdapterRegistry(pool: pool, economy: economy, reader: reader, readLimit: configuration.adapterReads)
+        economy.join(registry)
+        self.experts = experts.map { [pool, economy] in ExpertCache($0, pool: pool, economy: economy) }
+        if let cache = self.experts {
+            economy.join(cache)
+            (model as? Model)?.setProvider(cache)
+        }
         scratch = .allocate(capacity: model.compute.threads * model.vocabularySize)
         scratch.initialize(repeating: 0, count: model.compute.threads * model.vocabularySize)
     }
@@ -105,6 +115,7 @@ public final class Engine {
     deinit {
         for request in active.values { if let lease = request.lease.take() { pool.release(lease) } }
         registry.shutDown()
+        experts?.shutDown()
         scratch.deallocate()
     }
 
@@ -146,7 +157,7 @@ public final class Engine {
     public var isEmpty: Bool { active.isEmpty && events.isEmpty }
 
     /// A step would do something. False while every request waits for a disk.
-    public var hasWork: Bool { !events.isEmpty || admissionPending || (!running.isEmpty && !isStalled) }
+    public var hasWork: Bool { experts?.isWarming == true || !events.isEmpty || admissionPending || (!running.isEmpty && !isStalled) }
 
     /// Runs one step: lets requests in, computes one batch, and returns what happened since the last step, in order.
     /// `now` is a monotonic time in nanoseconds.
@@ -154,7 +165,7 @@ public final class Engine {
         self.now = now
         pacer.finishStep(now: now)
         if admissionPending { admit() }
-        if !running.isEmpty { runBatch() }
+        if !running.isEmpty { runBatch() } else { experts?.warm() }
         if running.isEmpty || isStalled { pacer.pause() }
         defer { events = [] }
         return events
@@ -195,6 +206,7 @@ public final class Engine {
         }
         request.phase = .finished
         active[request.request.id] = nil
+        experts?.requestEnded(request.request.id)
         stir()
     }
 

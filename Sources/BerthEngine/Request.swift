@@ -125,6 +125,8 @@ public struct GenerationFailure: Error, Sendable, Equatable {
         case adapterRejected
         /// The queue is full, or the request can never fit the pool.
         case overloaded
+        /// Weights that the request needs could not be read from disk.
+        case unreadable
         case draining
         case internalError
     }

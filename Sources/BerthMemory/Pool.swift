@@ -74,13 +74,24 @@ public final class Pool {
     }
 
     /// How many pages a class could be given now, with respect to ceilings and to the floors of the others.
-    public func room(for use: PageClass) -> Int {
+    public func room(for use: PageClass) -> Int { max(0, min(sharedRoom(for: use), ceilingRoom(for: use))) }
+
+    /// Free pages less those that are kept for the floors of other classes; negative where floors were raised over what is free.
+    public func sharedRoom(for use: PageClass) -> Int {
         var room = free.count
         for other in PageClass.allCases where other != use {
             room -= max(0, shares[other.rawValue].floorPages - leased[other.rawValue])
         }
-        return max(0, min(room, shares[use.rawValue].ceilingPages - leased[use.rawValue]))
+        return room
     }
+
+    /// Pages to a class's ceiling; negative where it is above one that was lowered.
+    public func ceilingRoom(for use: PageClass) -> Int { shares[use.rawValue].ceilingPages - leased[use.rawValue] }
+
+    /// Pages that a class holds beyond its floor: what its leaving can give to others.
+    public func pagesAboveFloor(of use: PageClass) -> Int { max(0, leased[use.rawValue] - shares[use.rawValue].floorPages) }
+
+    public func share(of use: PageClass) -> PoolShare { shares[use.rawValue] }
 
     // MARK: leases
 

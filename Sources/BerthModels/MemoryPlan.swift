@@ -14,9 +14,40 @@ public struct MemoryPlan: Sendable, Equatable {
     /// Bytes of a page of the KV cache before the pool's rounding, and how many tokens it holds.
     public let pageBytes: Int
     public let blockTokens: Int
+    /// Nil for dense models.
+    public let expert: ExpertNeeds?
 
     public var weightBytes: Int { denseBytes + expertBytes }
     public var bytes: Int { weightBytes + scratchBytes }
+
+    /// A pool page: the KV block's, rounded up, and where experts are paged the size that wastes least of a KV block among those that waste at most
+    /// 3 % of an expert's pages. `pagesExperts` says that they are.
+    public func poolPageBytes(pagesExperts: Bool) -> Int {
+        func rounded(_ bytes: Int) -> Int { (bytes + 4095) / 4096 * 4096 }
+        let block = rounded(pageBytes)
+        guard pagesExperts, let expert, expert.bytes > block else { return block }
+        // The expert cut into n equal parts; more parts come closer to the block.
+        let sizes = (1...expert.bytes / block).map { rounded((expert.bytes + $0 - 1) / $0) }
+        func padding(_ size: Int) -> Double { 1 - Double(expert.bytes) / Double((expert.bytes + size - 1) / size * size) }
+        return sizes.filter { padding($0) <= 0.03 }.min() ?? expert.bytes
+    }
+}
+
+/// What experts take, where they are paged.
+public struct ExpertNeeds: Sendable, Equatable {
+    /// One expert, a multiple of 4096.
+    public let bytes: Int
+    public let count: Int
+    /// Choices of one row in one layer.
+    public let chosen: Int
+
+    init?(_ plan: WeightPlan, _ c: ModelConfiguration) {
+        guard let experts = c.largestExperts, let first = plan.extents.firstIndex(where: { $0.expert != nil }) else { return nil }
+        func paged(_ index: Int) -> Int { (plan.extents[index].bytes + WeightPlan.alignment - 1) / WeightPlan.alignment * WeightPlan.alignment }
+        bytes = paged(first) + paged(first + 1)
+        count = Set(plan.extents.compactMap(\.expert)).count
+        chosen = experts.chosen
+    }
 }
 
 extension KVElement {
@@ -30,13 +61,13 @@ extension KVLayout {
     private static let wantedPageBytes = 64 << 10
     private static let blockTokenBounds = (least: 16, most: 256)
 
-    /// The layout for a model: the smallest power of two of tokens whose page has 64 KiB.
-    init(_ c: ModelConfiguration, element: KVElement) {
+    /// The layout for a model: the smallest power of two of tokens whose page has 64 KiB, or the largest that is not above `mostBytes`.
+    init(_ c: ModelConfiguration, element: KVElement, mostBytes: Int = .max) {
         func layout(_ tokens: Int) -> KVLayout {
             KVLayout(layers: c.layers.count, kvHeads: c.kvHeadCount, headDim: c.headDim, blockTokens: tokens, element: element)
         }
         var tokens = Self.blockTokenBounds.least
-        while tokens < Self.blockTokenBounds.most, layout(tokens).pageBytes < Self.wantedPageBytes { tokens *= 2 }
+        while tokens < Self.blockTokenBounds.most, layout(tokens).pageBytes < Self.wantedPageBytes, layout(2 * tokens).pageBytes <= mostBytes { tokens *= 2 }
         self = layout(tokens)
     }
 }

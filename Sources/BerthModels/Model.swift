@@ -23,6 +23,10 @@ public final class Model: CausalModel {
     private let layers: [DecoderLayer]
     private let head: LMHead
     private let rotary: [RotaryTable]
+    private let provider: ProviderSwitch
+
+    /// The experts that are on disk; nil where all are in memory.
+    public let expertImage: ExpertImage?
 
     public var vocabularySize: Int { configuration.vocabularySize }
     public var contextLength: Int { configuration.contextLength }
@@ -50,9 +54,10 @@ public final class Model: CausalModel {
     ///   - maxRows: the most rows that a batch will have.
     ///   - contextLimit: a context shorter than the checkpoint's, in tokens.
     ///   - cache: where packed weights are kept from start to start. Without one they are packed from the checkpoint.
+    ///   - experts: where the experts are. Paged ones need a cache, and a provider before the first step: `setProvider`.
     public init(
         checkpoint: Checkpoint, format: WeightFormat, kv: KVElement? = nil, compute: Compute, maxRows: Int, maxLogitRows: Int? = nil,
-        contextLimit: Int? = nil, cache: WeightCache? = nil
+        contextLimit: Int? = nil, cache: WeightCache? = nil, experts: ExpertPlacement = .resident
     ) throws(ModelError) {
         precondition(maxRows > 0)
         var configuration = try ModelConfiguration(checkpoint)
@@ -61,11 +66,21 @@ public final class Model: CausalModel {
         let names = TensorNames(configuration, tensors: Set(checkpoint.tensors.keys))
         let plan = WeightPlan(configuration, format: format, names: names)
         try plan.check(checkpoint, configuration)
-        if let cache, plan.bytes >= cache.leastBytes {
-            (store, weightOrigin) = try cache.store(plan, of: checkpoint, format: format, compute: compute)
+        if case .paged(let io) = experts, configuration.largestExperts != nil {
+            guard let cache else { throw ModelError(.weights, "experts on disk need a cache directory to lie in") }
+            let image = try cache.image(plan, of: checkpoint, format: format, experts: experts, compute: compute)
+            (store, weightOrigin) = (WeightStore(plan, image), image.origin)
+            do throws(StoreError) {
+                expertImage = try ExpertImage(plan, image, configuration, io: io)
+            } catch {
+                throw ModelError(.weights, "the experts cannot be read", cause: error)
+            }
+        } else if let cache, plan.bytes >= cache.leastBytes {
+            let image = try cache.image(plan, of: checkpoint, format: format, compute: compute)
+            (store, weightOrigin, expertImage) = (WeightStore(plan, image), image.origin, nil)
         } else {
             store = WeightStore(plan, packing: checkpoint, compute: compute)
-            weightOrigin = nil
+            (weightOrigin, expertImage) = (nil, nil)
         }
         map = ModuleMap(configuration, names: names) { checkpoint.tensors[$0] }
 
@@ -73,12 +88,14 @@ public final class Model: CausalModel {
         self.compute = compute
         self.maxRows = maxRows
         self.maxLogitRows = maxLogitRows ?? Self.defaultLogitRows(maxRows: maxRows)
-        kvLayout = KVLayout(configuration, element: kv ?? .standard(format))
+        kvLayout = KVLayout(configuration, element: kv ?? .standard(format), mostBytes: expertImage?.bytes ?? .max)
         scratch = Scratch(configuration, ScratchSize(configuration, maxRows: maxRows, maxLogitRows: self.maxLogitRows))
         rotary = configuration.ropes.map { [configuration] in RotaryTable($0, headDim: configuration.headDim) }
         embedding = Embedding(table: store.embeddingTable())
+        let provider = ProviderSwitch(expertImage == nil ? ResidentExperts(store, configuration, names: names) : nil)
+        self.provider = provider
         layers = configuration.layers.indices.map { [store, configuration, map] index in
-            DecoderLayer(store, configuration, names: names, layer: index, firstModule: map.layerStart[index])
+            DecoderLayer(store, configuration, names: names, provider: provider, layer: index, firstModule: map.layerStart[index])
         }
         let headName = configuration.tiesEmbeddings ? TensorNames.embedding : TensorNames.head
         head = LMHead(norm: RMSNorm(weight: store.vector(TensorNames.norm), epsilon: configuration.epsilon), weights: store.matrix(headName))
@@ -86,16 +103,23 @@ public final class Model: CausalModel {
 
     /// What a model of this configuration takes.
     public static func memoryPlan(
-        configuration: ModelConfiguration, format: WeightFormat, kv: KVElement? = nil, maxRows: Int, maxLogitRows: Int? = nil
+        configuration: ModelConfiguration, format: WeightFormat, kv: KVElement? = nil, maxRows: Int, maxLogitRows: Int? = nil, pagesExperts: Bool = false
     ) -> MemoryPlan {
         let plan = WeightPlan(configuration, format: format, names: TensorNames(configuration, tensors: []))
-        let dense = plan.extents.first { $0.expert != nil }?.offset ?? plan.bytes
+        let dense = plan.denseBytes
         let size = ScratchSize(configuration, maxRows: maxRows, maxLogitRows: maxLogitRows ?? defaultLogitRows(maxRows: maxRows))
-        let layout = KVLayout(configuration, element: kv ?? .standard(format))
+        let expert = ExpertNeeds(plan, configuration)
+        let layout = KVLayout(configuration, element: kv ?? .standard(format), mostBytes: pagesExperts ? expert?.bytes ?? .max : .max)
         return MemoryPlan(
             denseBytes: dense, expertBytes: plan.bytes - dense,
             scratchBytes: Scratch.bytes(configuration, size) + Scratch.preparedBytes(configuration, size),
-            pageBytes: layout.pageBytes, blockTokens: layout.blockTokens)
+            pageBytes: layout.pageBytes, blockTokens: layout.blockTokens, expert: expert)
+    }
+
+    /// Gives paged experts their provider. Before the first step, once.
+    public func setProvider(_ provider: any ExpertProvider) {
+        precondition(expertImage != nil && self.provider.current == nil, "this model has its experts")
+        self.provider.current = provider
     }
 
     /// How an adapter that was validated against `catalog` lies in memory.
@@ -112,7 +136,9 @@ public final class Model: CausalModel {
         let step = Step(batch, scratch: scratch, compute: compute, layout: kvLayout, rotary: rotary)
         let hidden = scratch.hidden.first(step.rows)
         embedding(batch.tokens, into: hidden, step)
-        for layer in layers { layer(hidden, step) }
+        for (index, layer) in layers.enumerated() {
+            layer(hidden, step, next: index + 1 < layers.count ? layers[index + 1].foresight : nil)
+        }
         return head(hidden, batch, step)
     }
 
@@ -143,7 +169,7 @@ struct DecoderLayer {
     private let attention: Attention
     private let feedForward: FeedForward
 
-    init(_ store: WeightStore, _ c: ModelConfiguration, names: TensorNames, layer: Int, firstModule: Int) {
+    init(_ store: WeightStore, _ c: ModelConfiguration, names: TensorNames, provider: any ExpertProvider, layer: Int, firstModule: Int) {
         typealias Offset = ModuleMap.Offset
         let path = TensorNames.layer(layer)
         attentionNorm = RMSNorm(weight: store.vector(path + ".input_layernorm"), epsilon: c.epsilon)
@@ -157,18 +183,24 @@ struct DecoderLayer {
                     down: firstModule + Offset.down))
         case .experts(let experts):
             feedForward = .experts(
-                MixtureOfExperts(store, c, experts, names: names.experts[layer], layer: layer, firstModule: firstModule))
+                MixtureOfExperts(store, c, experts, names: names.experts[layer], provider: provider, layer: layer, firstModule: firstModule))
         }
     }
 
-    func callAsFunction(_ hidden: Rows, _ step: Step) {
+    /// What the layer before may ask about this one.
+    var foresight: Foresight? {
+        guard case .experts(let mixture) = feedForward else { return nil }
+        return Foresight(norm: feedForwardNorm, mixture: mixture)
+    }
+
+    func callAsFunction(_ hidden: Rows, _ step: Step, next: Foresight?) {
         let x = step.scratch.normalized.first(step.rows)
         attentionNorm(hidden, into: x, step.compute)
         attention(x, addingTo: hidden, step)
         feedForwardNorm(hidden, into: x, step.compute)
         switch feedForward {
         case .dense(let mlp): mlp(x, into: hidden, accumulate: true, step)
-        case .experts(let mixture): mixture(x, addingTo: hidden, step)
+        case .experts(let mixture): mixture(x, addingTo: hidden, step, next: next)
         }
     }
 }

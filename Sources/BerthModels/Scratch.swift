@@ -49,6 +49,11 @@ final class Scratch {
     let places: UnsafeMutablePointer<Int32>
     let rowAtPlace: UnsafeMutablePointer<Int32>
     let expertStarts: UnsafeMutablePointer<Int32>
+    /// What the next layer will choose: see Foresight.
+    let foreseenRows: Rows
+    let foreseenLogits: Rows
+    let foreseenExperts: UnsafeMutablePointer<Int32>
+    let foreseenWeights: UnsafeMutablePointer<Float>
 
     /// Activations in the form of some weight format; valid until the next `prepare`.
     let prepared = PreparedRows()
@@ -78,6 +83,11 @@ final class Scratch {
         places = arena.take(Int32.self, choices)
         rowAtPlace = arena.take(Int32.self, choices)
         expertStarts = arena.take(Int32.self, (experts?.count ?? 0) + 1)
+        let foreseen = experts == nil ? 0 : min(size.rows, Foresight.mostRows)
+        foreseenRows = arena.rows(foreseen, c.hiddenSize)
+        foreseenLogits = arena.rows(foreseen, (experts?.count ?? 0) + 1)
+        foreseenExperts = arena.take(Int32.self, foreseen * (experts?.chosen ?? 0))
+        foreseenWeights = arena.take(Float.self, foreseen * (experts?.chosen ?? 0))
         precondition(arena.bytes <= memory.bytes)
     }
 
@@ -91,6 +101,7 @@ final class Scratch {
         floats += size.rows * (c.headDim * c.ropes.count + Limits.adapterRank)
         if let experts {
             floats += size.rows * (experts.count + 1) + (size.portionRows + choices) * c.hiddenSize + 4 * choices + experts.count + 1
+            floats += min(size.rows, Foresight.mostRows) * (c.hiddenSize + experts.count + 1 + 2 * experts.chosen)
             if experts.sharedIntermediateSize != nil { floats += size.rows * c.hiddenSize }
         }
         return floats * 4 + 32 * 64  // every buffer starts on a line

@@ -31,7 +31,7 @@ public final class PreparedImage: Sendable {
     /// Where each resident extent starts in `memory`; nil for those on disk.
     private let places: [Int?]
     private let memory: ImageMemory?
-    private let file: ReadableFile?
+    let file: ReadableFile?
 
     init(origin: Origin, layout: ImageLayout, checksums: [UInt64], places: [Int?], memory: ImageMemory?, file: ReadableFile?) {
         self.origin = origin
@@ -72,6 +72,8 @@ public final class PreparedImage: Sendable {
     public func isIntact(_ index: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.count == layout.extents[index].byteCount && Checksum.of(bytes) == checksums[index]
     }
+
+    func isChecksum(_ checksum: UInt64, of index: Int) -> Bool { checksums[index] == checksum }
 
     /// Checks the resident extents; throws the name of one that is corrupt. One thread, about 10 GB/s.
     public func verify() throws(StoreError) {

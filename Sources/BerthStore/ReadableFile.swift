@@ -25,8 +25,9 @@ final class ReadableFile: Sendable {
     var bytes: Int { identity.bytes }
 
     /// Opens `path`; symbolic links are followed (model caches are full of them).
-    init(path: String) throws(StoreError) {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    /// `flags` are added to those of opening.
+    init(path: String, flags: Int32 = 0) throws(StoreError) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags)
         guard descriptor >= 0 else { throw .system(.unreadable, "cannot open \(fileName(path))", path: path) }
         do throws(StoreError) {
             identity = try Self.identity(of: descriptor, path: path)

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/types.h>
 
@@ -27,4 +28,6 @@ enum {
     BERTH_MFD_CLOEXEC = 0x1,
     BERTH_FALLOC_KEEP_SIZE = 0x1,
     BERTH_FALLOC_PUNCH_HOLE = 0x2,
+    /// Differs between architectures.
+    BERTH_O_DIRECT = __O_DIRECT,
 };

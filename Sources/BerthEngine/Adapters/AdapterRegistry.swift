@@ -1,7 +1,7 @@
 // Which adapters there are, and which of them are in memory.
 //
-// The registry moves adapters between disk and pool; it does not decide when. The engine asks it to begin a load, to evict
-// the least recently used idle adapter, to end a version; it never waits, and a read that fails changes nothing but the
+// The registry moves adapters between disk and pool; it does not decide when. The engine asks it to begin a load or to end a version,
+// the economy to let the least recently used idle adapter go; it never waits, and a read that fails changes nothing but the
 // adapter that was read.
 
 import BerthCore
@@ -25,30 +25,34 @@ final class AdapterRegistry {
     }
 
     private let pool: Pool
+    private let economy: Economy
     private let reader: any AdapterReader
     private let readLimit: Int
     private(set) var entries: [AdapterName: Entry] = [:]
     private var reads: [AdapterReadTicket: Adapter] = [:]
     /// Adapters in memory, retired ones too.
-    private var residents: [Adapter] = []
+    private(set) var residents: [Adapter] = []
     /// Retired versions that are not gone yet.
     private var retired: [Adapter] = []
     private var tick: UInt64 = 0
+    /// The engine's count of steps.
+    var step = 0
+    /// How fast adapters come back, in bytes per nanosecond: a running mean over reads, begun with half a gigabyte per second.
+    var readSpeed = 0.5
     private var serial = 0
     private var nextTicket: UInt64 = 1
     private(set) var loads = 0
-    private(set) var evictions = 0
+    var evictions = 0
     private(set) var failedReads = 0
 
-    init(pool: Pool, reader: any AdapterReader, readLimit: Int) {
+    init(pool: Pool, economy: Economy, reader: any AdapterReader, readLimit: Int) {
         self.pool = pool
+        self.economy = economy
         self.reader = reader
         self.readLimit = readLimit
     }
 
     var readsInFlight: Int { reads.count }
-    /// Pages that idle adapters could give up.
-    var idlePages: Int { residents.reduce(0) { $0 + ($1.isIdle ? $1.pageCount : 0) } }
     /// Pages that pinned adapters hold or will hold.
     private(set) var pinnedPages = 0
     private var pinned: [Adapter] = []
@@ -160,6 +164,7 @@ final class AdapterRegistry {
     private func touch(_ adapter: Adapter) {
         tick += 1
         adapter.lastUse = tick
+        adapter.lastUseStep = step
     }
 
     // MARK: residency
@@ -168,7 +173,7 @@ final class AdapterRegistry {
     /// be had by evicting: what is needed next.
     func beginLoad(_ adapter: Adapter, leaving: Int = 0) -> LoadStart {
         guard reads.count < readLimit else { return .readersBusy }
-        guard makeRoom(adapter.pageCount, for: .adapter, leaving: leaving) else { return .noRoom }
+        guard economy.makeRoom(adapter.pageCount, for: .adapter, leaving: leaving) else { return .noRoom }
         guard let lease = pool.reserve(adapter.pageCount, for: .adapter) else { return .noRoom }
         let memory: UnsafeMutableRawPointer
         do {
@@ -207,38 +212,19 @@ final class AdapterRegistry {
         return adapter
     }
 
-    /// Evicts idle adapters, least recently used first, until the pool has room for `pages` of a class. False, and none is
-    /// evicted, where all of them would not make room for `leaving` pages more than that.
-    func makeRoom(_ pages: Int, for use: PageClass, leaving: Int = 0) -> Bool {
-        let room = pool.room(for: use)
-        if room >= pages + leaving { return true }
-        guard room + idlePages >= pages + leaving else { return false }
-        while pool.room(for: use) < pages {
-            guard evictOne() else { return false }
-        }
-        return true
-    }
-
-    /// Evicts the least recently used idle adapter; false where there is none. O(resident adapters).
-    func evictOne() -> Bool {
-        guard let victim = residents.lazy.filter(\.isIdle).min(by: { $0.lastUse < $1.lastUse }) else { return false }
-        leaveMemory(victim, givingMemoryBack: false)
-        evictions += 1
-        return true
-    }
-
     /// Windows over scattered pages are limited in number; idle adapters give theirs up for a new one.
     private func window(of lease: borrowing Lease) throws(PoolError) -> UnsafeMutableRawPointer {
         while true {
             do {
                 return try pool.window(of: lease)
             } catch {
-                guard evictOne() else { throw error }
+                guard cheapest != nil else { throw error }
+                evictCheapest()
             }
         }
     }
 
-    private func leaveMemory(_ adapter: Adapter, givingMemoryBack: Bool) {
+    func leaveMemory(_ adapter: Adapter, givingMemoryBack: Bool) {
         precondition(adapter.runningRequests == 0)
         adapter.residency = .absent
         residents.removeAll { $0 === adapter }

@@ -31,6 +31,7 @@ public final class EngineHost: Sendable {
     private struct Handover: @unchecked Sendable {
         let model: any CausalModel
         let pool: Pool
+        let experts: ExpertPaging?
     }
 
     private let mailbox = BlockingQueue<Message>()
@@ -43,31 +44,37 @@ public final class EngineHost: Sendable {
 
     /// Starts the engine's thread. `deliver` is called on it after each step that had events, with all of them, in order; it must not block.
     public init(
-        model: sending any CausalModel, pool: sending Pool, endTokens: Set<Int32>, configuration: EngineConfiguration = EngineConfiguration(),
-        readerThreads: Int = 2, detokenizer: @escaping @Sendable (_ showsSpecialTokens: Bool) -> any Detokenizer,
+        model: sending any CausalModel, pool: sending Pool, experts: ExpertPaging? = nil, endTokens: Set<Int32>,
+        configuration: EngineConfiguration = EngineConfiguration(), readerThreads: Int = 2, detokenizer: @escaping @Sendable (_ showsSpecialTokens: Bool) -> any Detokenizer,
         clock: @escaping @Sendable () -> UInt64 = EngineHost.monotonicNanoseconds, deliver: @escaping @Sendable ([(RequestID, GenerationEvent)]) -> Void
     ) {
-        let handover = Handover(model: model, pool: pool)
+        let handover = Handover(model: model, pool: pool, experts: experts)
         let mailbox = mailbox
         let outstanding = Shared(Outstanding())
         self.outstanding = outstanding
         requestLimit = configuration.queuedRequests
         thread = Thread(name: "berth-engine") {
             let reader = DiskReader(threads: readerThreads) { ticket, result in mailbox.put(.adapterRead(ticket, result)) }
+            let expertReader = handover.experts.map { ExpertReaderThreads($0.image) }
+            let experts = handover.experts.map { ExpertSupply($0.image, reader: expertReader!, options: $0.options) }
             let engine = Engine(
-                model: handover.model, pool: handover.pool, reader: reader, endTokens: endTokens, configuration: configuration, detokenizer: detokenizer)
+                model: handover.model, pool: handover.pool, reader: reader, experts: experts, endTokens: endTokens, configuration: configuration,
+                detokenizer: detokenizer)
             Self.run(engine, mailbox, outstanding, clock: clock, deliver: deliver)
             // A read under way writes into the engine's pages.
-            withExtendedLifetime(engine) { reader.stop() }
+            withExtendedLifetime(engine) {
+                reader.stop()
+                expertReader?.stop()
+            }
         }
     }
 
     public convenience init(
-        model: sending any CausalModel, pool: sending Pool, endTokens: Set<Int32>, tokenizer: Tokenizer,
+        model: sending any CausalModel, pool: sending Pool, experts: ExpertPaging? = nil, endTokens: Set<Int32>, tokenizer: Tokenizer,
         configuration: EngineConfiguration = EngineConfiguration(), deliver: @escaping @Sendable ([(RequestID, GenerationEvent)]) -> Void
     ) {
         self.init(
-            model: model, pool: pool, endTokens: endTokens, configuration: configuration,
+            model: model, pool: pool, experts: experts, endTokens: endTokens, configuration: configuration,
             detokenizer: { showsSpecialTokens in tokenizer.detokenizer(skipSpecialTokens: !showsSpecialTokens) }, deliver: deliver)
     }
 

@@ -1,31 +1,30 @@
 // A mixture of experts, run expert by expert: each expert's weights are read once for all rows that chose it.
 //
-// Rows are gathered in the order of their experts into *places* (row by choice), pass the experts' projections as groups of
-// one parallel section, and come back weighted. A place's result depends on its row and expert alone, and a row adds
-// its choices in the order of their probability, so that its bits do not depend on who shares the step. Places go through
-// in *portions* of bounded scratch.
+// A provider brings the experts, those in memory first. Rows are gathered in the order of their experts into *places* (row by
+// choice), pass the experts' projections as groups of one parallel section, and come back weighted. A place's result depends
+// on its row and expert alone, and a row adds its choices in the order of their probability, so that its bits do not depend on
+// who shares the step, nor on when an expert came. Places go through in *portions* of bounded scratch.
 
+import BerthCore
 import BerthKernels
 import Glibc
 
 /// Router, experts and, in some families, an expert that all rows pass.
 struct MixtureOfExperts {
-    /// One expert's weights.
-    struct Expert {
-        let gateUp: PackedMatrix
-        let down: PackedMatrix
-    }
-
-    private let layer: Int
+    let layer: Int
     private let routerLinear: Linear
     private let router: Router
-    private let experts: [Expert]
+    private let provider: any ExpertProvider
+    private let format: WeightFormat
     private let shared: DenseMLP?
     /// The module number of expert 0's gate.
     private let firstModule: Int
     private let hiddenSize: Int, width: Int
 
-    init(_ store: WeightStore, _ c: ModelConfiguration, _ experts: ModelConfiguration.Experts, names: TensorNames.Experts, layer: Int, firstModule: Int) {
+    init(
+        _ store: WeightStore, _ c: ModelConfiguration, _ experts: ModelConfiguration.Experts, names: TensorNames.Experts, provider: any ExpertProvider,
+        layer: Int, firstModule: Int
+    ) {
         typealias Offset = ModuleMap.Offset
         self.layer = layer
         (hiddenSize, width) = (c.hiddenSize, experts.intermediateSize)
@@ -41,27 +40,30 @@ struct MixtureOfExperts {
             shared = nil
         }
         routerLinear = Linear(store, names.block + ".gate", modules: routerModules, widths: routerWidths)
-        self.experts = (0..<experts.count).map { expert in
-            Expert(
-                gateUp: store.matrix("\(names.prefix).\(expert).gate_up_proj"), down: store.matrix("\(names.prefix).\(expert).down_proj"))
-        }
+        self.provider = provider
+        format = store.format(of: TensorNames.gateUp(names, 0))
         self.firstModule = firstModule + Offset.experts
     }
 
-    /// Adds the mixture's result for the normalised rows `x` to `residual`.
-    func callAsFunction(_ x: Rows, addingTo residual: Rows, _ step: Step) {
+    /// Adds the mixture's result for the normalised rows `x` to `residual`. `next` looks ahead while experts are read.
+    func callAsFunction(_ x: Rows, addingTo residual: Rows, _ step: Step, next: Foresight?) {
         let compute = step.compute
         let logits = step.scratch.routerLogits.first(step.rows).columns(0..<routerLinear.weights.outputs)
         routerLinear(x, into: logits, step)
-        let routing = router.route(logits, scratch: step.scratch, compute)
+        var routing = router.route(logits, scratch: step.scratch, compute)
+        let order = provider.begin(
+            ExpertDemand(layer: layer, rows: step.rows, chosen: router.chosen, experts: routing.experts, active: routing.active(of: router.experts)))
+        routing.sort(by: order)
+        next?.look(at: residual, provider, step)
 
-        let choices = step.rows * router.chosen
-        var first = 0
-        while first < choices {
-            let end = min(first + step.scratch.portionRows, choices)
-            run(places: first..<end, of: x, routing, step)
-            first = end
+        var position = 0
+        while position < order.count {
+            let count = provider.ready(at: position)
+            run(positions: position..<position + count, of: order, x, routing, step)
+            position += count
+            provider.finished(before: position)
         }
+        provider.end()
         var sharedOutput: Rows?
         if let shared {
             sharedOutput = step.scratch.sharedOutput.first(step.rows)
@@ -70,8 +72,27 @@ struct MixtureOfExperts {
         combine(routing, sharedOutput, gates: logits, into: residual, step)
     }
 
+    /// What the rows `x`, which are those of an earlier layer, would choose here; valid until the next such question.
+    func foresee(_ x: Rows, _ step: Step) -> UnsafeBufferPointer<Int32> {
+        let logits = step.scratch.foreseenLogits.first(x.count).columns(0..<routerLinear.weights.outputs)
+        routerLinear(x, into: logits, step)
+        router.choose(logits, step.scratch.foreseenExperts, step.scratch.foreseenWeights, step.compute)
+        return UnsafeBufferPointer(start: step.scratch.foreseenExperts, count: x.count * router.chosen)
+    }
+
+    /// Passes the places of some experts through them, in portions of bounded scratch.
+    private func run(positions: Range<Int>, of order: [Int], _ x: Rows, _ routing: Routing, _ step: Step) {
+        let end = routing.places(at: positions.upperBound - 1).upperBound
+        var first = routing.places(at: positions.lowerBound).lowerBound
+        while first < end {
+            let next = min(first + step.scratch.portionRows, end)
+            run(places: first..<next, positions, of: order, x, routing, step)
+            first = next
+        }
+    }
+
     /// Passes a run of places through their experts; results go to the scratch's `expertOutput` at those places.
-    private func run(places: Range<Int>, of x: Rows, _ routing: Routing, _ step: Step) {
+    private func run(places: Range<Int>, _ positions: Range<Int>, of order: [Int], _ x: Rows, _ routing: Routing, _ step: Step) {
         let compute = step.compute, scratch = step.scratch
         let gathered = scratch.portion.first(places.count)
         let both = scratch.gateUp.first(places.count).columns(0..<2 * width)
@@ -85,18 +106,29 @@ struct MixtureOfExperts {
             }
         }
         var active: [(expert: Int, rows: Range<Int>)] = []
-        for expert in experts.indices {
-            let own = routing.places(of: expert).clamped(to: places)
-            if !own.isEmpty { active.append((expert, own.lowerBound - places.lowerBound..<own.upperBound - places.lowerBound)) }
+        var intoBothGroups: [Compute.LinearGroup] = [], intoOutputGroups: [Compute.LinearGroup] = []
+        for position in positions {
+            let own = routing.places(at: position).clamped(to: places)
+            if own.isEmpty { continue }
+            let rows = own.lowerBound - places.lowerBound..<own.upperBound - places.lowerBound
+            guard let expert = provider.weights(at: position) else {
+                // Lost: its rows' requests end with this step, and nobody reads what they compute until then.
+                for row in rows { output[row].update(repeating: 0, count: hiddenSize) }
+                continue
+            }
+            active.append((order[position], rows))
+            intoBothGroups.append(.init(rows: rows, weights: expert.gateUp))
+            intoOutputGroups.append(.init(rows: rows, weights: expert.down))
         }
+        if active.isEmpty { return }
         let segments = adaptedSegments(active, firstPlace: places.lowerBound, routing, step)
 
         let intoBoth = adapted([(0, 0..<width), (1, width..<2 * width)], by: segments), intoOutput = adapted([(2, 0..<hiddenSize)], by: segments)
-        compute.prepare(gathered, for: experts[0].gateUp.format, adapters: intoBoth, into: scratch.prepared)
-        compute.linear(scratch.prepared, groups: active.map { .init(rows: $0.rows, weights: experts[$0.expert].gateUp) }, into: both)
+        compute.prepare(gathered, for: format, adapters: intoBoth, into: scratch.prepared)
+        compute.linear(scratch.prepared, groups: intoBothGroups, into: both)
         compute.siluMultiply(gate: gate, up: both.columns(width..<2 * width), into: gate)
-        compute.prepare(gate, for: experts[0].down.format, adapters: intoOutput, into: scratch.prepared)
-        compute.linear(scratch.prepared, groups: active.map { .init(rows: $0.rows, weights: experts[$0.expert].down) }, into: output)
+        compute.prepare(gate, for: format, adapters: intoOutput, into: scratch.prepared)
+        compute.linear(scratch.prepared, groups: intoOutputGroups, into: output)
     }
 
     /// Rows of one adapter within one expert, counted within the portion. Empty unless some adapter targets this layer's experts.

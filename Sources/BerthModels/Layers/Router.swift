@@ -17,10 +17,49 @@ struct Routing {
     let places: UnsafeMutablePointer<Int32>
     /// `[rows · chosen]`: the row at each place. Within an expert rows rise.
     let rowAtPlace: UnsafeMutablePointer<Int32>
-    /// `[experts + 1]`: where each expert's places begin.
+    /// `[experts + 1]`: rows of each expert; from `sort` on, where the places of each position of the order begin.
     let starts: UnsafeMutablePointer<Int32>
 
-    func places(of expert: Int) -> Range<Int> { Int(starts[expert])..<Int(starts[expert + 1]) }
+    /// The places of the expert at a position of the order.
+    func places(at position: Int) -> Range<Int> { Int(starts[position])..<Int(starts[position + 1]) }
+
+    /// The experts that rows have chosen, in rising order, and by how many.
+    func active(of experts: Int) -> [(expert: Int, rows: Int)] {
+        for expert in 0...experts { starts[expert] = 0 }
+        for choice in 0..<rows * chosen { starts[Int(self.experts[choice])] += 1 }
+        var active: [(expert: Int, rows: Int)] = []
+        active.reserveCapacity(min(experts, rows * chosen))
+        for expert in 0..<experts where starts[expert] > 0 { active.append((expert, Int(starts[expert]))) }
+        return active
+    }
+
+    /// Gives every choice its place, experts in the order `order`. A counting sort, stable: rows keep their order within an expert, so
+    /// rows of one adapter stay together.
+    mutating func sort(by order: [Int]) {
+        let most = (order.max() ?? 0) + 1
+        // Where the next place of an expert is.
+        withUnsafeTemporaryAllocation(of: Int32.self, capacity: most) { next in
+            var place: Int32 = 0
+            for expert in order {
+                next[expert] = place
+                place += starts[expert]
+            }
+            var position = 0
+            for expert in order {
+                starts[position] = next[expert]
+                position += 1
+            }
+            starts[position] = place
+            for row in 0..<rows {
+                for choice in row * chosen..<(row + 1) * chosen {
+                    let expert = Int(experts[choice])
+                    places[choice] = next[expert]
+                    rowAtPlace[Int(next[expert])] = Int32(row)
+                    next[expert] += 1
+                }
+            }
+        }
+    }
 }
 
 /// The router of one layer.
@@ -29,19 +68,22 @@ struct Router {
     let chosen: Int
     let normalizes: Bool
 
-    /// Chooses for every row of `logits` (whose first `experts` columns count; they are overwritten) and sorts the choices by expert.
+    /// Chooses for every row of `logits` (whose first `experts` columns count; they are overwritten).
     func route(_ logits: Rows, scratch: Scratch, _ compute: Compute) -> Routing {
-        let routing = Routing(
+        choose(logits, scratch.chosenExperts, scratch.chosenWeights, compute)
+        return Routing(
             rows: logits.count, chosen: chosen, experts: scratch.chosenExperts, weights: scratch.chosenWeights, places: scratch.places,
             rowAtPlace: scratch.rowAtPlace, starts: scratch.expertStarts)
+    }
+
+    /// The choices of every row, `[rows][chosen]`.
+    func choose(_ logits: Rows, _ indices: UnsafeMutablePointer<Int32>, _ weights: UnsafeMutablePointer<Float>, _ compute: Compute) {
         let rowsPerTask = 16
         compute.parallel((logits.count + rowsPerTask - 1) / rowsPerTask) { task in
             for row in task * rowsPerTask..<min(logits.count, (task + 1) * rowsPerTask) {
-                choose(logits[row], routing.experts + row * chosen, routing.weights + row * chosen)
+                choose(logits[row], indices + row * chosen, weights + row * chosen)
             }
         }
-        sort(routing)
-        return routing
     }
 
     private func choose(_ logits: UnsafeMutablePointer<Float>, _ indices: UnsafeMutablePointer<Int32>, _ weights: UnsafeMutablePointer<Float>) {
@@ -72,25 +114,5 @@ struct Router {
         var total: Float = 0
         for index in 0..<chosen { total += weights[index] }
         for index in 0..<chosen { weights[index] /= total }
-    }
-
-    /// Counting sort, stable: rows keep their order within an expert, so rows of one adapter stay together.
-    private func sort(_ routing: Routing) {
-        let choices = routing.rows * chosen
-        for expert in 0...experts { routing.starts[expert] = 0 }
-        for choice in 0..<choices { routing.starts[Int(routing.experts[choice]) + 1] += 1 }
-        for expert in 0..<experts { routing.starts[expert + 1] += routing.starts[expert] }
-        for row in 0..<routing.rows {
-            for choice in row * chosen..<(row + 1) * chosen {
-                let expert = Int(routing.experts[choice])
-                let place = Int(routing.starts[expert])
-                routing.starts[expert] += 1
-                routing.places[choice] = Int32(place)
-                routing.rowAtPlace[place] = Int32(row)
-            }
-        }
-        // Every start has moved to the next one's place.
-        for expert in stride(from: experts, to: 0, by: -1) { routing.starts[expert] = routing.starts[expert - 1] }
-        routing.starts[0] = 0
     }
 }

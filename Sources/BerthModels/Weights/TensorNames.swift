@@ -25,6 +25,9 @@ struct TensorNames: Sendable {
     static let head = "lm_head"
 
     static func layer(_ index: Int) -> String { "model.layers.\(index)" }
+    /// The extents of an expert.
+    static func gateUp(_ names: Experts, _ expert: Int) -> String { "\(names.prefix).\(expert).gate_up_proj" }
+    static func down(_ names: Experts, _ expert: Int) -> String { "\(names.prefix).\(expert).down_proj" }
 
     /// By layer; meaningful for layers with experts.
     let experts: [Experts]

@@ -22,47 +22,58 @@ public struct WeightCache {
 
     public init(_ images: ImageCache) { self.images = images }
 
-    /// The weights of `plan`, out of the image or packed from `checkpoint`, which was checked against the plan.
-    func store(
-        _ plan: WeightPlan, of checkpoint: Checkpoint, format: WeightFormat, compute: Compute
-    ) throws(ModelError) -> (WeightStore, PreparedImage.Origin) {
+    /// The weights of `plan`, out of the image or packed from `checkpoint`, which was checked against the plan. With `experts` on disk
+    /// only what comes before them is in memory, while packing too.
+    func image(
+        _ plan: WeightPlan, of checkpoint: Checkpoint, format: WeightFormat, experts: ExpertPlacement = .resident, compute: Compute
+    ) throws(ModelError) -> PreparedImage {
         let key = ImageKey(
             checkpoint: checkpoint.digest(), directory: checkpoint.directory, format: format, packingVersion: PackedMatrix.layoutVersion)
         do throws(StoreError) {
-            let image = try images.prepare(
-                key, extents: plan.extents.map(\.image), placement: placement, threads: compute.threads, progress: progress
+            return try images.prepare(
+                key, extents: plan.extents.map { $0.image(isResident: $0.expert == nil || experts == .resident) }, placement: placement, threads: compute.threads, progress: progress
             ) { index, memory throws(StoreError) in
                 if isCancelled() { throw StoreError(.cancelled, "loading was stopped") }
                 plan.extents[index].pack(checkpoint, into: memory, compute)
             }
-            return (WeightStore(plan, image), image.origin)
         } catch {
             throw ModelError(error.code == .cancelled ? .cancelled : .weights, "the weights cannot be loaded", cause: error)
         }
     }
 }
 
+/// Where the experts of a model are.
+public enum ExpertPlacement: Sendable, Equatable {
+    /// In memory, with everything else.
+    case resident
+    /// In the prepared image; the model's user sets a provider that reads them.
+    case paged(ExtentReader.Mode)
+}
+
 extension WeightStore {
-    /// Weights where an image has them: the plan's extents, all in memory, in the plan's order.
+    /// Weights where an image has them: the plan's extents in the plan's order, all of them or all before the experts in memory.
     convenience init(_ plan: WeightPlan, _ image: PreparedImage) {
         guard let base = image.bytes(of: 0) else { preconditionFailure("weights that are not in memory") }
+        var residentBytes = 0
         for (index, extent) in plan.extents.enumerated() {
-            precondition(image.bytes(of: index) == base + extent.offset, "the image has \(extent.name) in another place")
+            guard let place = image.bytes(of: index) else { continue }
+            precondition(place == base + extent.offset && (residentBytes > 0 || index == 0), "the image has \(extent.name) in another place")
+            residentBytes = extent.offset + extent.bytes
         }
-        self.init(plan, at: base, owner: image)
+        self.init(plan, at: base, residentBytes: residentBytes, owner: image)
     }
 }
 
 extension WeightExtent {
     /// This extent in an image.
-    var image: ImageExtent {
+    func image(isResident: Bool) -> ImageExtent {
         switch kind {
         case .matrix(let outputs, let inputs, let format):
-            ImageExtent(name: name, format: format.rawValue, shape: [outputs, inputs], byteCount: bytes)
+            ImageExtent(name: name, format: format.rawValue, shape: [outputs, inputs], byteCount: bytes, isResident: isResident)
         case .vector(let count):
-            ImageExtent(name: name, format: ElementType.f32.rawValue, shape: [count], byteCount: bytes)
+            ImageExtent(name: name, format: ElementType.f32.rawValue, shape: [count], byteCount: bytes, isResident: isResident)
         case .residuals(let rows, let columns):
-            ImageExtent(name: name, format: "residuals", shape: [rows, columns], byteCount: bytes)
+            ImageExtent(name: name, format: "residuals", shape: [rows, columns], byteCount: bytes, isResident: isResident)
         }
     }
 }

@@ -102,8 +102,8 @@ extension WeightPlan {
                 names.isFused
                 ? .fused(names.prefix + ".down_proj", experts.count, hidden, width, expert: expert)
                 : .matrix(tensor(names.down), hidden, width)
-            matrix("\(names.prefix).\(expert).gate_up_proj", inputs: hidden, formats.linear, gateUp, expert: id)
-            matrix("\(names.prefix).\(expert).down_proj", inputs: width, formats.linear, [down], expert: id)
+            matrix(TensorNames.gateUp(names, expert), inputs: hidden, formats.linear, gateUp, expert: id)
+            matrix(TensorNames.down(names, expert), inputs: width, formats.linear, [down], expert: id)
         }
     }
 }

@@ -43,6 +43,11 @@ public struct WeightExtent: Sendable {
 public struct ExpertID: Sendable, Hashable {
     public let layer: Int
     public let expert: Int
+
+    public init(layer: Int, expert: Int) {
+        self.layer = layer
+        self.expert = expert
+    }
 }
 
 /// All extents of a model, in the order of their offsets.
@@ -51,6 +56,9 @@ public struct WeightPlan: Sendable {
     /// Bytes from the first extent's start to the last one's end.
     public private(set) var bytes = 0
     private var indices: [String: Int] = [:]
+
+    /// Bytes before the first expert: what is always in memory. Experts come last.
+    public var denseBytes: Int { extents.first { $0.expert != nil }?.offset ?? bytes }
 
     /// Of every extent: a page.
     public static let alignment = 4096

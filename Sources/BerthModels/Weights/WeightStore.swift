@@ -11,13 +11,16 @@ import BerthStore
 /// Packed weights, laid out as a plan says.
 final class WeightStore {
     let plan: WeightPlan
+    /// Bytes from `base` on that are in memory: all, or those before the experts.
+    private let residentBytes: Int
     private let base: UnsafeMutableRawPointer
     /// Keeps the memory alive.
     private let owner: AnyObject
 
     /// Looks at packed weights that `owner` keeps at `base`.
-    init(_ plan: WeightPlan, at base: UnsafeMutableRawPointer, owner: AnyObject) {
+    init(_ plan: WeightPlan, at base: UnsafeMutableRawPointer, residentBytes: Int? = nil, owner: AnyObject) {
         self.plan = plan
+        self.residentBytes = residentBytes ?? plan.bytes
         self.base = base
         self.owner = owner
     }
@@ -35,12 +38,19 @@ final class WeightStore {
 
     private static let largeBytes = 8 << 20
 
-    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: plan.bytes) }
+    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: residentBytes) }
 
     func matrix(_ name: String) -> PackedMatrix {
         let extent = plan[name]
         guard case .matrix(let outputs, let inputs, let format) = extent.kind else { preconditionFailure("\(name) is no matrix") }
+        precondition(extent.offset + extent.bytes <= residentBytes, "\(name) is on disk")
         return PackedMatrix(outputs: outputs, inputs: inputs, format: format, memory: base + extent.offset)
+    }
+
+    /// The format of a matrix, wherever it is.
+    func format(of name: String) -> WeightFormat {
+        guard case .matrix(_, _, let format) = plan[name].kind else { preconditionFailure("\(name) is no matrix") }
+        return format
     }
 
     /// The table of embeddings, with residuals where the plan has them.

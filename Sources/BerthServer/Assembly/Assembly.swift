@@ -36,23 +36,36 @@ private enum Assembly {
             throw AssemblyError("the tokenizer has \(tokenizer.vocabularySize) tokens and the model only \(modelConfiguration.vocabularySize)")
         }
 
-        let maxRows = configuration.maxBatchTokens ?? 512
-        let maxRunning = min(configuration.maxRunning ?? 64, maxRows)
-        let plan = Model.memoryPlan(configuration: modelConfiguration, format: configuration.weights, kv: configuration.kv, maxRows: maxRows, maxLogitRows: maxRunning)
+        let maxRunning = min(configuration.maxRunning ?? 64, configuration.maxBatchTokens ?? .max)
         let threads = configuration.threads ?? Machine.physicalCores
         let budget = try MemoryBudget(
-            total: configuration.memory ?? Machine.defaultMemory, plan: plan, vocabulary: modelConfiguration.vocabularySize,
-            tokenizerTokens: tokenizer.vocabularySize, maxRows: maxRows, threads: threads)
+            total: configuration.memory ?? Machine.defaultMemory,
+            MemoryBudget.Needs(
+                vocabulary: modelConfiguration.vocabularySize, tokenizerTokens: tokenizer.vocabularySize, threads: threads,
+                maxRows: configuration.maxBatchTokens, experts: configuration.expertMemory, kv: configuration.kvMemory, adapters: configuration.adapterMemory
+            ) { maxRows, pagesExperts in
+                Model.memoryPlan(
+                    configuration: modelConfiguration, format: configuration.weights, kv: configuration.kv, maxRows: maxRows, maxLogitRows: maxRunning,
+                    pagesExperts: pagesExperts)
+            })
+        let maxRows = budget.maxRows
         for line in budget.lines { logger.info("\(line)") }
+        for warning in budget.warnings { logger.warning("\(warning)") }
 
         context.progress("preparing weights")
         let compute = try Compute(threads: threads)
         let model = try Model(
             checkpoint: checkpoint, format: configuration.weights, kv: configuration.kv, compute: compute, maxRows: maxRows, maxLogitRows: maxRunning,
-            contextLimit: configuration.contextLength, cache: weightCache(configuration, context))
+            contextLimit: configuration.contextLength, cache: weightCache(configuration, context),
+            experts: budget.pagesExperts ? .paged(Machine.expertReadMode(configuration, budget)) : .resident)
         report(model.weightOrigin, logger)
         let contextLength = model.contextLength
         let pool = try Pool(bytes: budget.pool, pageBytes: budget.pageBytes)
+        for (use, share) in budget.shares { pool.setShare(share, for: use) }
+        let paging = model.expertImage.map { image in
+            logger.info("experts are read \(image.mode == .direct ? "past the page cache (direct)" : "through the page cache")")
+            return ExpertPaging(image, options: ExpertOptions(configuration))
+        }
         let catalog = model.catalog
         let planner = model.adapterPlanner
 
@@ -63,7 +76,7 @@ private enum Assembly {
         engineConfiguration.runningRequests = maxRunning
         logger.info("\(modelConfiguration.family) model, weights \(configuration.weights.rawValue), keys and values \(model.kvLayout.element.rawValue), \(compute.kernelName) kernels on \(compute.threads) threads")
         let host = EngineHost(
-            model: model, pool: pool, endTokens: modelConfiguration.endTokens, tokenizer: tokenizer, configuration: engineConfiguration,
+            model: model, pool: pool, experts: paging, endTokens: modelConfiguration.endTokens, tokenizer: tokenizer, configuration: engineConfiguration,
             deliver: context.deliver)
 
         let registryFile = configuration.cacheDirectory.map { AdapterRegistryFile(directory: $0, model: directory) }

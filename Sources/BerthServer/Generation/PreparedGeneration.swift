@@ -202,6 +202,7 @@ extension APIError {
         case .invalidRequest: self = APIError(.badRequest, failure.message)
         case .unknownAdapter: self = APIError(.notFound, failure.message, parameter: "model", code: "model_not_found")
         case .adapterRejected: self = APIError(.unprocessableContent, failure.message, parameter: "model", code: "adapter_rejected")
+        case .unreadable: self = .unavailable(failure.message, code: "expert_unreadable")
         case .overloaded: self = .unavailable(failure.message, code: "overloaded")
         case .draining: self = .unavailable(failure.message, code: "draining")
         case .internalError: self = .internalError(failure.message)

@@ -35,6 +35,13 @@ public struct Configuration: Sendable, Equatable {
     public var contextLength: Int?
     /// Where prepared images and the registry of adapters are kept.
     public var cacheDirectory: String?
+    /// What experts, keys and values, and adapters may take of the pool; nil is as much as is worth it.
+    public var expertMemory: PoolAmount?
+    public var kvMemory: PoolAmount?
+    public var adapterMemory: PoolAmount?
+    public var expertPolicy = ExpertPolicyChoice.routing
+    public var expertPrefetch = Toggle.on
+    public var expertRead = ExpertReadChoice.auto
     /// How long running streams may go on after SIGTERM.
     public var drainSeconds = 30
 

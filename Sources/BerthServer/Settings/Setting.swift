@@ -33,6 +33,12 @@ public struct Setting: Sendable {
         },
         choice("weights", "weights in memory (default bf16)", WeightFormat.allCases, \.weights),
         choice("kv", "keys and values in memory (default f16; f32 with f32 weights)", [KVElement.f16, .int8], \.kv),
+        amount("expert-memory", "most memory of experts: a size, or per cent of all experts (default: what the pool can spare)", \.expertMemory),
+        amount("kv-memory", "most memory of keys and values: a size, or per cent of the pool", \.kvMemory),
+        amount("adapter-memory", "most memory of adapters: a size, or per cent of the pool", \.adapterMemory),
+        choice("expert-policy", "who leaves when experts are paged (default routing)", ExpertPolicyChoice.allCases, \.expertPolicy),
+        choice("expert-prefetch", "read the next layer's experts ahead (default on)", Toggle.allCases, \.expertPrefetch),
+        choice("expert-read", "past the page cache, or through it (default auto: by the memory that is free)", ExpertReadChoice.allCases, \.expertRead),
         number("threads", "compute threads (default: one per physical core)", 1...1024, \.threads),
         number("context-length", "tokens of prompt and output together (default: the checkpoint's)", 16...(1 << 24), \.contextLength),
         number("max-batch-tokens", "tokens of one step", 1...(1 << 16), \.maxBatchTokens),
@@ -73,6 +79,14 @@ public struct Setting: Sendable {
         Setting(name: name, placeholder: placeholder, help: help) { configuration, value in
             if value.isEmpty { return "given" }
             configuration[keyPath: path] = value
+            return nil
+        }
+    }
+
+    private static func amount(_ name: String, _ help: String, _ path: Path<PoolAmount?>) -> Setting {
+        Setting(name: name, placeholder: "SIZE|PERCENT", help: help) { configuration, value in
+            guard let amount = PoolAmount(value) else { return "a size such as 2G, or per cent such as 25%" }
+            configuration[keyPath: path] = amount
             return nil
         }
     }

@@ -1,0 +1,71 @@
+// Who leaves the pool.
+//
+// The pool knows pages and leases; each class of objects that may leave (idle adapters, experts) keeps its own order and offers
+// the one that it would miss least, with a value: the seconds that it would cost to bring a page of it back, times the chance that a
+// step wants it. The economy lets the cheapest of all offers go, until there is room. What is leased, pinned or needed by
+// the present step is not offered. When nothing is left to offer, the engine preempts its youngest request.
+// Nobody else evicts.
+
+import BerthMemory
+
+/// Objects of one class that can come back from disk.
+protocol EvictableClass: AnyObject {
+    var use: PageClass { get }
+    /// Pages of everything that could leave now.
+    var evictablePages: Int { get }
+    /// What a page of the cheapest object is worth, in expected seconds per step; nil where nothing may leave.
+    func cheapestValue() -> Double?
+    /// The cheapest object leaves. There is one.
+    func evictCheapest()
+}
+
+/// Engine thread only.
+final class Economy {
+    private let pool: Pool
+    private var classes: [any EvictableClass] = []
+    /// Objects that left for another's sake, by the class that left.
+    private(set) var evictions: [PageClass: Int] = [:]
+
+    init(pool: Pool) { self.pool = pool }
+
+    /// The class takes part from now on, for as long as the economy lives.
+    func join(_ evictable: any EvictableClass) { classes.append(evictable) }
+
+    /// Lets the cheapest objects go until the pool has room for `pages` of a class. False, and nobody leaves, where everything that may
+    /// leave would not make room for `leaving` pages more than that. Offers worth more than `limit` stay.
+    func makeRoom(_ pages: Int, for use: PageClass, leaving: Int = 0, below limit: Double = .infinity) -> Bool {
+        if pool.room(for: use) >= pages + leaving { return true }
+        guard couldMakeRoom(pages + leaving, for: use) else { return false }
+        while pool.room(for: use) < pages {
+            guard let cheapest = offers(for: use).min(by: { $0.value < $1.value }), cheapest.value < limit else { return false }
+            evict(cheapest.evictable)
+        }
+        return true
+    }
+
+    /// Pages that a class would have if everything left that may.
+    func couldMakeRoom(_ pages: Int, for use: PageClass) -> Bool {
+        // A class at its ceiling helps only itself; one above its floor helps others down to it.
+        let ceilingRoom = pool.ceilingRoom(for: use)
+        let own = classes.first { $0.use == use }?.evictablePages ?? 0
+        if ceilingRoom + own < pages { return false }
+        var room = pool.sharedRoom(for: use) + own
+        for other in classes where other.use != use { room += min(other.evictablePages, pool.pagesAboveFloor(of: other.use)) }
+        return room >= pages
+    }
+
+    private func offers(for use: PageClass) -> [(evictable: any EvictableClass, value: Double)] {
+        let isAtCeiling = pool.ceilingRoom(for: use) <= 0
+        var offers: [(evictable: any EvictableClass, value: Double)] = []
+        for evictable in classes {
+            guard evictable.use == use || (!isAtCeiling && pool.pagesAboveFloor(of: evictable.use) > 0), let value = evictable.cheapestValue() else { continue }
+            offers.append((evictable, value))
+        }
+        return offers
+    }
+
+    private func evict(_ evictable: any EvictableClass) {
+        evictable.evictCheapest()
+        evictions[evictable.use, default: 0] += 1
+    }
+}

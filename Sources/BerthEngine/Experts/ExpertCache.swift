@@ -1,0 +1,283 @@
+// The experts that are in the pool, and the provider that a paged model's layers ask for them.
+//
+// The passage of a layer: `begin` learns what the rows have chosen, puts those in memory first and begins to read the others, as many at a
+// time as the disk likes; `ready` waits for the next of them; `finished` lets go of what has run. So resident experts compute while others come,
+// each is read at most once per layer and step, and a layer may need more experts than the pool has room for. Room is made by the
+// economy. Between layers guesses about the next one are read ahead (`ExpertCache+Guesses.swift`).
+//
+// A read that fails is tried again by the reader; if it fails for good, the expert is lost for this layer, the rows that chose it compute
+// nothing of use, and `endStep` names the requests that they belong to. Nobody else's rows ever see the difference.
+//
+// Engine thread only, mostly from inside `Model.forward`.
+
+import BerthCore
+import BerthMemory
+import BerthModels
+
+final class ExpertCache: ExpertProvider {
+    let supply: ExpertSupply
+    let pool: Pool
+    let economy: Economy
+    let policy: ExpertChances
+    let slots: [ExpertSlot]
+    let pagesPerExpert: Int
+    private let layerNumbers: [Int: Int]
+    var account = ExpertAccount()
+    var readsInFlight = 0
+    /// Those of `readsInFlight` that are speculative.
+    var guessesInFlight = 0
+    /// What is to be read while nothing else happens, last one first.
+    private var warmList: [Int]
+
+    // The present step: whose rows are where.
+    private var sequences: [(request: RequestID, rows: Range<Int>)] = []
+    private var harmed: [Int: GenerationFailure] = [:]
+
+    // The present layer.
+    private(set) var pass: UInt64 = 0
+    private(set) var layer = 0
+    private var demand: ExpertDemand?
+    private var order: [ExpertSlot] = []
+    /// Positions of the order before which every read has been begun.
+    private var begun = 0
+    private var run = 0
+    /// The offer that the economy looks at.
+    var cheapest: (slot: ExpertSlot, value: Double)?
+
+    init(_ supply: ExpertSupply, pool: Pool, economy: Economy) {
+        self.supply = supply
+        self.pool = pool
+        self.economy = economy
+        slots = supply.layers.indices.flatMap { layer in
+            (0..<supply.expertsPerLayer).map { expert in
+                ExpertSlot(id: ExpertID(layer: supply.layers[layer], expert: expert), index: layer * supply.expertsPerLayer + expert)
+            }
+        }
+        pagesPerExpert = (supply.bytes + pool.pageBytes - 1) / pool.pageBytes
+        layerNumbers = Dictionary(uniqueKeysWithValues: supply.layers.enumerated().map { ($1, $0) })
+        policy = ExpertChances(layers: supply.layers.count, expertsPerLayer: supply.expertsPerLayer, isRoutingAware: supply.options.isRoutingAware)
+        warmList = supply.options.warmList.filter(slots.indices.contains).reversed()
+        let least = ExpertSupply.leastResident(chosen: supply.chosen, count: supply.count) * pagesPerExpert
+        precondition(least <= pool.pageCount, "a pool of \(pool.pageCount) pages has no room for the experts of one row")
+        let share = pool.share(of: .expert)
+        pool.setShare(PoolShare(floorPages: max(share.floorPages, least), ceilingPages: max(share.ceilingPages, least)), for: .expert)
+    }
+
+    // MARK: steps
+
+    /// The rows of the step that comes now, in order.
+    func beginStep(_ rows: [(request: RequestID, count: Int)]) {
+        var first = 0
+        sequences = rows.map { request, count in
+            defer { first += count }
+            return (request, first..<first + count)
+        }
+        account.rows += first
+        policy.beginStep(rows.map(\.request))
+    }
+
+    /// What has become of the step: failures by the number of the sequence.
+    func endStep() -> [Int: GenerationFailure] {
+        defer { harmed = [:] }
+        return harmed
+    }
+
+    func requestEnded(_ request: RequestID) { policy.requestEnded(request) }
+
+    // MARK: ExpertProvider
+
+    func begin(_ demand: ExpertDemand) -> [Int] {
+        guard let number = layerNumbers[demand.layer] else { preconditionFailure("layer \(demand.layer) has no experts on disk") }
+        takeResults(waits: false)
+        pass += 1
+        (layer, self.demand, begun, run) = (number, demand, 0, 0)
+        let first = number * supply.expertsPerLayer
+        let active = demand.active.map { slots[first + $0.expert] }
+        for slot in active { slot.neededBy = pass }
+        policy.note(layer: number, demand, sequences.map(\.rows))
+        settleGuesses(ofLayer: number)
+        var reading: [ExpertSlot] = [], absent: [ExpertSlot] = []
+        order = []
+        for slot in active {
+            switch slot.state {
+            case .resident:
+                order.append(slot)
+                account.hits += 1
+                if slot.isUnprovenGuess { account.usefulGuesses += 1 }
+                slot.isUnprovenGuess = false
+            case .reading:
+                reading.append(slot)
+                account.lateGuesses += 1
+            case .absent, .lost:
+                absent.append(slot)
+                account.misses += 1
+            }
+        }
+        order += reading + absent
+        beginReads()
+        return order.map(\.id.expert)
+    }
+
+    func ready(at position: Int) -> Int {
+        while !order[position].isSettled {
+            beginReads()
+            if readsInFlight > 0 {
+                takeResults(waits: true)
+            } else {
+                // Leased pages everywhere and nothing on its way: only a bug could let that change within this layer.
+                lose(order[position], "the memory pool has no room for it")
+            }
+        }
+        takeResults(waits: false)
+        beginReads()
+        var end = position + 1
+        while end < order.count, order[end].isSettled { end += 1 }
+        return end - position
+    }
+
+    func weights(at position: Int) -> Expert? {
+        if case .resident(let expert) = order[position].state { expert } else { nil }
+    }
+
+    func finished(before position: Int) {
+        for slot in order[run..<position] { slot.neededBy = 0 }
+        run = position
+        beginReads()
+    }
+
+    func end() {
+        for slot in order { if case .lost = slot.state { slot.state = .absent } }
+        order.removeAll(keepingCapacity: true)
+        demand = nil
+        policy.endLayer(layer)
+        takeResults(waits: false)
+    }
+
+    // MARK: reading
+
+    /// Begins as many reads of the layer's missing experts as the disk and the pool have room for, in the order in which they will run.
+    private func beginReads() {
+        while begun < order.count {
+            let slot = order[begun]
+            if case .absent = slot.state {
+                guard readsInFlight - guessesInFlight < Limits.expertReads, read(slot, isSpeculative: false, below: .infinity) else { return }
+            }
+            begun += 1
+        }
+    }
+
+    /// Leases pages and begins to read an absent expert; false where there is no room for it.
+    func read(_ slot: ExpertSlot, isSpeculative: Bool, below value: Double) -> Bool {
+        guard economy.makeRoom(pagesPerExpert, for: .expert, below: value), let lease = pool.reserve(pagesPerExpert, for: .expert) else { return false }
+        let memory: UnsafeMutableRawPointer
+        do {
+            memory = try window(of: lease)
+        } catch {
+            pool.release(lease)
+            return false
+        }
+        slot.lease = consume lease
+        slot.state = .reading(isSpeculative: isSpeculative)
+        readsInFlight += 1
+        if isSpeculative { guessesInFlight += 1 }
+        supply.reader.begin(ExpertRead(id: slot.id, memory: memory), isSpeculative: isSpeculative)
+        return true
+    }
+
+    /// Windows over scattered pages are limited in number; experts that may leave give theirs up for a new one.
+    private func window(of lease: borrowing Lease) throws(PoolError) -> UnsafeMutableRawPointer {
+        while true {
+            do {
+                return try pool.window(of: lease)
+            } catch {
+                guard cheapestValue() != nil else { throw error }
+                evictCheapest()
+            }
+        }
+    }
+
+    func takeResults(waits: Bool) {
+        guard readsInFlight > 0 else { return }
+        for result in supply.reader.results(waits: waits) {
+            let slot = slots[layerNumbers[result.id.layer]! * supply.expertsPerLayer + result.id.expert]
+            guard case .reading(let isSpeculative) = slot.state else { preconditionFailure("\(result.id) was reported without being read") }
+            readsInFlight -= 1
+            if isSpeculative { guessesInFlight -= 1 }
+            if let failure = result.failure {
+                account.failedReads += 1
+                leave(slot)
+                if slot.neededBy == pass, demand != nil { lose(slot, failure) }
+            } else {
+                account.bytesRead += supply.bytes
+                pool.publish(slot.lease!)
+                slot.state = .resident(supply.expert(try! pool.window(of: slot.lease!)))
+                slot.isUnprovenGuess = isSpeculative
+            }
+        }
+    }
+
+    /// Takes an expert's pages.
+    func leave(_ slot: ExpertSlot) {
+        if let lease = slot.lease.take() { pool.release(lease) }
+        slot.state = .absent
+        slot.isUnprovenGuess = false
+        cheapest = nil
+    }
+
+    /// The layer goes on without this expert; the requests whose rows chose it end with the step.
+    private func lose(_ slot: ExpertSlot, _ reason: String) {
+        slot.state = .lost(reason)
+        account.lostExperts += 1
+        guard let demand else { return }
+        let failure = GenerationFailure(.unreadable, "expert \(slot.id.expert) of layer \(slot.id.layer) could not be read: \(reason)")
+        for (index, sequence) in sequences.enumerated() where harmed[index] == nil {
+            let choices = sequence.rows.lowerBound * demand.chosen..<sequence.rows.upperBound * demand.chosen
+            if choices.contains(where: { Int(demand.experts[$0]) == slot.id.expert }) { harmed[index] = failure }
+        }
+    }
+
+    // MARK: a warm start, and the end
+
+    /// There is something to read for later, and room for it.
+    var isWarming: Bool { !warmList.isEmpty }
+
+    /// While no request runs, what was hottest in an earlier life comes back, into free pages only.
+    func warm() {
+        guard isWarming else { return }
+        takeResults(waits: readsInFlight >= Limits.expertReads)
+        while let index = warmList.last, readsInFlight < Limits.expertReads {
+            warmList.removeLast()
+            guard case .absent = slots[index].state else { continue }
+            guard pool.room(for: .expert) >= pagesPerExpert, read(slots[index], isSpeculative: false, below: 0) else {
+                warmList = []
+                return
+            }
+            account.warmReads += 1
+        }
+    }
+
+    /// Everything leaves memory, for the end of the engine. No read is under way any more.
+    func shutDown() {
+        for slot in slots { if let lease = slot.lease.take() { pool.release(lease) } }
+    }
+
+    /// Proves that pages and residency agree. Returns the pages that experts hold.
+    func checkInvariants() -> Int {
+        var pages = 0, reading = 0, guesses = 0
+        for slot in slots {
+            switch slot.state {
+            case .absent, .lost: precondition(slot.lease == nil, "\(slot.id) is absent and holds pages")
+            case .reading(let isSpeculative):
+                precondition(pool.state(of: slot.lease!) == .reserved)
+                reading += 1
+                guesses += isSpeculative ? 1 : 0
+                pages += pagesPerExpert
+            case .resident:
+                precondition(pool.state(of: slot.lease!) == .published)
+                pages += pagesPerExpert
+            }
+        }
+        precondition(reading == readsInFlight && guesses == guessesInFlight, "\(readsInFlight) reads are counted and \(reading) under way")
+        return pages
+    }
+}

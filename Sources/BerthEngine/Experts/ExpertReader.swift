@@ -1,0 +1,59 @@
+// Who reads experts: threads in the daemon, a script in tests and simulations.
+//
+// Unlike adapters, experts are waited for in the middle of a step: the engine's thread has nothing else to do then. So a reader does not
+// report to the mailbox, but holds its results until the engine takes them.
+
+import BerthModels
+
+/// One expert to be read into pages that the engine holds for it until the result is taken.
+public struct ExpertRead: @unchecked Sendable {
+    // Unchecked for the pointer: the engine has leased its pages to this read, and nobody else looks at them until it is reported.
+    public let id: ExpertID
+    public let memory: UnsafeMutableRawPointer
+
+    public init(id: ExpertID, memory: UnsafeMutableRawPointer) {
+        self.id = id
+        self.memory = memory
+    }
+}
+
+/// How a read ended.
+public struct ExpertReadResult: Sendable {
+    public let id: ExpertID
+    /// Why the expert is not there; nil where it is. Names no path.
+    public let failure: String?
+
+    public init(id: ExpertID, failure: String?) {
+        self.id = id
+        self.failure = failure
+    }
+}
+
+/// What a reader has done since its start.
+public struct ExpertReaderAccount: Sendable, Equatable {
+    public var bytes = 0
+    /// Time during which at least one read was under way.
+    public var busyNanoseconds: UInt64 = 0
+    /// Time that the engine spent waiting for results.
+    public var waitedNanoseconds: UInt64 = 0
+    /// Reads that were tried again.
+    public var retries = 0
+
+    public init() {}
+
+    /// Bytes per nanosecond while reading; nil before there is anything to measure.
+    public var speed: Double? { busyNanoseconds > 1_000_000 ? Double(bytes) / Double(busyNanoseconds) : nil }
+}
+
+/// Called by the engine's thread. An expert has at most one read under way.
+public protocol ExpertReader: AnyObject {
+    /// Returns at once. A speculative read starts only while no other is waiting or under way.
+    func begin(_ read: ExpertRead, isSpeculative: Bool)
+    /// The expert is wanted after all: its read is speculative no longer.
+    func promote(_ id: ExpertID)
+    /// True where the read had not started; it will not be reported. False where it is under way or done.
+    func cancel(_ id: ExpertID) -> Bool
+    /// Results that are there, each once. Waits for one where `waits`; a read must be under way then.
+    func results(waits: Bool) -> [ExpertReadResult]
+    var account: ExpertReaderAccount { get }
+}

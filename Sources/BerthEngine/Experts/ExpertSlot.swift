@@ -1,0 +1,41 @@
+// One expert of one layer, as the engine keeps track of it.
+
+import BerthMemory
+import BerthModels
+
+/// absent → reading → resident → absent …; lost is for the rest of a layer, where a read failed. Engine thread only.
+final class ExpertSlot {
+    enum State {
+        case absent
+        /// Pages are leased. A speculative read was begun on a guess that has not come true yet.
+        case reading(isSpeculative: Bool)
+        case resident(Expert)
+        case lost(String)
+    }
+
+    let id: ExpertID
+    /// Among all experts of the supply.
+    let index: Int
+    var state = State.absent
+    /// Held from the beginning of a read until the expert leaves.
+    var lease: Lease?
+    /// The layer pass that needs it, as long as it has not run: while that is the present one, it does not leave.
+    var neededBy: UInt64 = 0
+    /// It was read on a guess, and nobody has used it yet.
+    var isUnprovenGuess = false
+
+    init(id: ExpertID, index: Int) {
+        self.id = id
+        self.index = index
+    }
+
+    var isResident: Bool { if case .resident = state { true } else { false } }
+    var isReading: Bool { if case .reading = state { true } else { false } }
+    /// It can run, or never will.
+    var isSettled: Bool {
+        switch state {
+        case .resident, .lost: true
+        case .absent, .reading: false
+        }
+    }
+}

@@ -1,0 +1,66 @@
+// What the engine is given to page a model's experts.
+
+import BerthModels
+
+/// The paged experts of a model, and how they shall be handled.
+public struct ExpertSupply {
+    /// Layers of the model that have experts, rising.
+    public var layers: [Int]
+    public var expertsPerLayer: Int
+    /// Choices of one row in one layer.
+    public var chosen: Int
+    /// What one expert takes in memory.
+    public var bytes: Int
+    /// The matrices of an expert that was read to some memory.
+    public var expert: (UnsafeRawPointer) -> Expert
+    public var reader: any ExpertReader
+    public var options = ExpertOptions()
+
+    public init(
+        layers: [Int], expertsPerLayer: Int, chosen: Int, bytes: Int, reader: any ExpertReader, expert: @escaping (UnsafeRawPointer) -> Expert
+    ) {
+        precondition(!layers.isEmpty && expertsPerLayer > 0 && bytes > 0)
+        self.layers = layers
+        self.expertsPerLayer = expertsPerLayer
+        self.chosen = chosen
+        self.bytes = bytes
+        self.reader = reader
+        self.expert = expert
+    }
+
+    /// The experts of an image.
+    public init(_ image: ExpertImage, reader: any ExpertReader, options: ExpertOptions = ExpertOptions()) {
+        self.init(layers: image.layers, expertsPerLayer: image.expertsPerLayer, chosen: image.chosen, bytes: image.bytes, reader: reader) {
+            image.expert(at: $0)
+        }
+        self.options = options
+    }
+
+    public var count: Int { layers.count * expertsPerLayer }
+
+    /// Experts that must have room so that a step of one row makes progress without reading one expert twice: its choices and as many reads ahead.
+    public static func leastResident(chosen: Int, count: Int) -> Int { min(count, max(2 * chosen, 4)) }
+}
+
+/// The experts of a model on disk, for a host that reads them with threads of its own.
+public struct ExpertPaging: Sendable {
+    public var image: ExpertImage
+    public var options: ExpertOptions
+
+    public init(_ image: ExpertImage, options: ExpertOptions = ExpertOptions()) {
+        self.image = image
+        self.options = options
+    }
+}
+
+/// Each part can be switched off, for whoever wants to know what it brings.
+public struct ExpertOptions: Sendable {
+    /// Experts that leave last are those that the policy expects to be wanted; false is least recently used.
+    public var isRoutingAware = true
+    /// Whether the next layer's experts are read ahead.
+    public var prefetches = true
+    /// Experts, by their number in the supply, that were hottest in an earlier life, hottest first.
+    public var warmList: [Int] = []
+
+    public init() {}
+}

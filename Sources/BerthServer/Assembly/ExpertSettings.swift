@@ -1,0 +1,32 @@
+// What the settings about experts mean to the engine and on this machine.
+
+import BerthCore
+import BerthEngine
+import BerthStore
+import Glibc
+
+extension ExpertOptions {
+    init(_ configuration: Configuration) {
+        self.init()
+        isRoutingAware = configuration.expertPolicy == .routing
+        prefetches = configuration.expertPrefetch == .on
+    }
+}
+
+extension Machine {
+    /// Direct, unless the machine has room for all experts in its page cache beside everything that this process may take.
+    static func expertReadMode(_ configuration: Configuration, _ budget: MemoryBudget) -> ExtentReader.Mode {
+        switch configuration.expertRead {
+        case .direct: .direct
+        case .buffered: .buffered
+        case .auto: freeMemory - budget.total > budget.expertFileBytes ? .buffered : .direct
+        }
+    }
+
+    /// Memory that this process and its page cache could still take: of the machine, or of the service's control group.
+    private static var freeMemory: Int {
+        var bytes = 0
+        if let line = firstLine(of: "/proc/meminfo", startingWith: "MemAvailable:"), let kilobytes = Int(line.filter(\.isNumber)) { bytes = kilobytes << 10 }
+        return min(bytes, groupLimit ?? .max)
+    }
+}

@@ -116,9 +116,9 @@ public final class Model: CausalModel {
             pageBytes: layout.pageBytes, blockTokens: layout.blockTokens, expert: expert)
     }
 
-    /// Gives paged experts their provider. Before the first step, once.
+    /// Gives paged experts their provider, before the first step.
     public func setProvider(_ provider: any ExpertProvider) {
-        precondition(expertImage != nil && self.provider.current == nil, "this model has its experts")
+        precondition(expertImage != nil, "this model has its experts")
         self.provider.current = provider
     }
 

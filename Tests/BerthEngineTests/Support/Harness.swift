@@ -78,10 +78,14 @@ final class Harness {
         try self.init(FakeModel(contextLength: contextLength), pages: pages, configuration: configuration)
     }
 
-    init(_ model: any CausalModel, pages: Int, configuration: EngineConfiguration = EngineConfiguration()) throws {
+    /// `expertPages` is the most that paged experts may take.
+    init(
+        _ model: any CausalModel, pages: Int, experts: ExpertSupply? = nil, expertPages: Int = .max, configuration: EngineConfiguration = EngineConfiguration()
+    ) throws {
         let pageBytes = (model.kvLayout.pageBytes + 4095) / 4096 * 4096
         pool = try Pool(bytes: pages * pageBytes, pageBytes: pageBytes)
-        engine = Engine(model: model, pool: pool, reader: reader, endTokens: [FakeModel.end], configuration: configuration) { _ in FakeDetokenizer() }
+        pool.setShare(PoolShare(ceilingPages: expertPages), for: .expert)
+        engine = Engine(model: model, pool: pool, reader: reader, experts: experts, endTokens: [FakeModel.end], configuration: configuration) { _ in FakeDetokenizer() }
     }
 
     func register(_ name: String, version: UInt64, pages: Int = 1, failure: String? = nil) throws {

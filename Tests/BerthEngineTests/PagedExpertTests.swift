@@ -1,0 +1,199 @@
+// Experts that come from disk compute what experts in memory compute, bit for bit, whatever the disk does.
+
+import BerthCore
+import BerthKernels
+import BerthMemory
+import BerthModels
+import BerthStore
+import Foundation
+import Testing
+
+@testable import BerthEngine
+
+@Suite struct PagedExpertTests {
+    /// A tiny mixture in memory, and the same with its experts on disk.
+    final class Pair {
+        let resident: Model, paged: Model
+        /// Nil where the fixture has no adapters.
+        let source: AdapterSource?
+        let pageBytes: Int
+        private let folder: String
+
+        init(_ fixture: String, _ format: WeightFormat) throws {
+            let directory = RealModelTests.fixtures + "/" + fixture
+            let folder = NSTemporaryDirectory() + "berth-experts-\(UUID().uuidString)"
+            self.folder = folder
+            func model(_ experts: ExpertPlacement) throws -> Model {
+                try Model(
+                    checkpoint: Checkpoint(directory: directory), format: format, compute: Compute(threads: 2), maxRows: 64, maxLogitRows: 16,
+                    cache: WeightCache(ImageCache(directory: folder)), experts: experts)
+            }
+            resident = try model(.resident)
+            paged = try model(.paged(.direct))
+            let adapter = fixture == "mixtral" ? "experts" : "adapter-0"
+            if FileManager.default.fileExists(atPath: "\(directory)/adapters") {
+                let checkpoint = try AdapterCheckpoint(directory: "\(directory)/adapters/\(adapter)", base: resident.catalog)
+                source = AdapterSource(checkpoint, plan: resident.plan(checkpoint))
+            } else {
+                source = nil
+            }
+            pageBytes = (paged.kvLayout.pageBytes + 4095) / 4096 * 4096
+        }
+
+        deinit { try? FileManager.default.removeItem(atPath: folder) }
+
+        var image: ExpertImage { paged.expertImage! }
+        var pagesPerExpert: Int { (image.bytes + pageBytes - 1) / pageBytes }
+        var count: Int { image.layers.count * image.expertsPerLayer }
+
+        func alone(_ request: GenerationRequest) throws -> Outcome {
+            let harness = try Harness(resident, pages: 200)
+            harness.isProving = false
+            try register(in: harness)
+            harness.submit(request)
+            harness.run()
+            return harness.outcomes[request.id]!
+        }
+
+        /// An engine on the paged model whose experts may take `percent` of all, or the least.
+        func harness(_ reader: FakeExpertReader, percent: Int, pages: Int, options: ExpertOptions = ExpertOptions(), _ configuration: EngineConfiguration) throws -> Harness {
+            let experts = max(ExpertSupply.leastResident(chosen: image.chosen, count: count), count * percent / 100)
+            let harness = try Harness(
+                paged, pages: pages + experts * pagesPerExpert, experts: ExpertSupply(image, reader: reader, options: options),
+                expertPages: experts * pagesPerExpert, configuration: configuration)
+            try register(in: harness)
+            return harness
+        }
+
+        private func register(in harness: Harness) throws {
+            guard let source else { return }
+            for name in ["one", "two"] { try harness.engine.registerAdapter(AdapterName(name)!, source) }
+        }
+
+        func requests(_ count: UInt64, seed: UInt64) -> [GenerationRequest] {
+            var random = RandomSource(seed: seed)
+            return (1...count).map { (id: UInt64) in
+                let prompt = (0..<Int.random(in: 1...100, using: &random)).map { _ in Int32.random(in: 3..<Int32(resident.vocabularySize), using: &random) }
+                var request = GenerationRequest(
+                    id: RequestID(id), adapter: source == nil ? nil : [nil, AdapterName("one"), AdapterName("two")].randomElement(using: &random)!,
+                    prompt: prompt, maxTokens: Int.random(in: 1...20, using: &random))
+                request.ignoresEndTokens = true
+                request.sampling.temperature = Bool.random(using: &random) ? 0 : 1
+                request.sampling.seed = id
+                request.logprobs = 3
+                request.promptLogprobs = id % 3 == 0
+                return request
+            }
+        }
+    }
+
+    private static var narrow: EngineConfiguration {
+        var configuration = EngineConfiguration()
+        configuration.stepTokens = 60
+        configuration.stepLogits = 8
+        return configuration
+    }
+
+    /// Submits requests over a number of steps and runs them to their ends.
+    private func storm(_ requests: [GenerationRequest], on harness: Harness) {
+        for request in requests {
+            harness.submit(request)
+            if request.id.rawValue % 2 == 0 { harness.step() }
+            if request.id.rawValue % 5 == 0 { harness.reader.completeAll(in: harness.engine) }
+        }
+        harness.run()
+    }
+
+    /// At every budget, alone and in a storm of adapters, greedy and sampled, with reads that come late and in any order.
+    @Test(arguments: [("qwen2_moe", WeightFormat.bf16), ("mixtral", .int8), ("qwen2_moe_fused", .int4), ("olmoe_clip", .f32)])
+    func tokensDoNotDependOnWhereExpertsAre(fixture: String, format: WeightFormat) throws {
+        let pair = try Pair(fixture, format)
+        let requests = pair.requests(16, seed: 29)
+        let alone = try requests.map(pair.alone)
+        for percent in [100, 50, 25, 0] {
+            for (isAware, prefetches) in [(true, true), (true, false), (false, true)] {
+                var options = ExpertOptions()
+                options.isRoutingAware = isAware
+                options.prefetches = prefetches
+                let reader = FakeExpertReader(pair.image, seed: UInt64(percent))
+                let harness = try pair.harness(reader, percent: percent, pages: 12, options: options, Self.narrow)
+                storm(requests, on: harness)
+                for (request, alone) in zip(requests, alone) { #expect(harness.outcomes[request.id] == alone, "request \(request.id) at \(percent) %") }
+                let account = harness.engine.experts!.account
+                #expect(account.misses > 0 && account.lostExperts == 0)
+                if percent == 0 { #expect(account.evictions > 0) }
+                #expect(prefetches || account.guesses == 0)
+            }
+        }
+    }
+
+    /// What cannot be read ends the requests whose rows chose it, and nobody else notices.
+    @Test(arguments: [UInt64(3), 4, 5]) func readErrorsHarmOnlyWhoChose(seed: UInt64) throws {
+        let pair = try Pair("qwen2_moe", .bf16)
+        let requests = pair.requests(12, seed: seed).map { request in
+            var request = request
+            request.prompt = Array(request.prompt.prefix(3))
+            request.maxTokens = 4
+            return request
+        }
+        let alone = try requests.map(pair.alone)
+        let reader = FakeExpertReader(pair.image, seed: seed)
+        var random = RandomSource(seed: seed)
+        let layer = pair.image.layers.randomElement(using: &random)!
+        reader.broken = [ExpertID(layer: layer, expert: Int.random(in: 0..<pair.image.expertsPerLayer, using: &random))]
+        let harness = try pair.harness(reader, percent: 50, pages: 40, Self.narrow)
+        storm(requests, on: harness)
+        var failed = 0
+        for (request, alone) in zip(requests, alone) {
+            let outcome = harness.outcomes[request.id]!
+            if let failure = outcome.failure {
+                failed += 1
+                #expect(failure.code == .unreadable && failure.message.contains("of layer \(layer)"), "\(failure)")
+                #expect(alone.tokens.starts(with: outcome.tokens), "tokens before the failure are the right ones")
+            } else {
+                #expect(outcome == alone, "request \(request.id)")
+            }
+        }
+        #expect(failed > 0 && failed < requests.count, "\(failed) of \(requests.count) failed (seed \(seed))")
+        // The disk recovers: what failed works.
+        reader.broken = []
+        for (request, alone) in zip(requests, alone) where harness.outcomes[request.id]!.failure != nil {
+            harness.submit(request)
+            harness.run()
+            #expect(harness.outcomes[request.id] == alone)
+        }
+    }
+
+    /// A prompt of many rows passes a layer with fewer slots than it has experts, and reads each missing one once.
+    @Test func aPromptReadsEachExpertOncePerLayer() throws {
+        let pair = try Pair("qwen2_moe", .bf16)
+        let reader = FakeExpertReader(pair.image, seed: 1)
+        reader.isPrompt = true
+        var options = ExpertOptions()
+        options.prefetches = false
+        let harness = try pair.harness(reader, percent: 0, pages: 12, options: options, EngineConfiguration())
+        let id = harness.submit((0..<60).map { Int32($0 + 3) }, maxTokens: 0)
+        harness.run()
+        #expect(harness.outcomes[id]!.finish == .length)
+        #expect(harness.engine.counterSnapshot.steps == 1)
+        #expect(reader.reads.count > pair.image.expertsPerLayer && Set(reader.reads).count == reader.reads.count, "\(reader.reads.count) reads")
+    }
+
+    /// An idle engine brings back what was hottest, into free pages only, and gives way to the first request.
+    @Test func aRestartBeginsWarm() throws {
+        let pair = try Pair("qwen2_moe", .bf16)
+        let reader = FakeExpertReader(pair.image, seed: 1)
+        var options = ExpertOptions()
+        options.warmList = Array(0..<pair.count) + [pair.count + 5, -1]
+        let harness = try pair.harness(reader, percent: 50, pages: 12, options: options, Self.narrow)
+        #expect(harness.engine.hasWork)
+        harness.run()
+        let cache = harness.engine.experts!
+        #expect(cache.account.warmReads == pair.count / 2 && cache.account.evictions == 0 && !harness.engine.hasWork)
+        let request = pair.requests(1, seed: 8)[0]
+        harness.submit(request)
+        harness.run()
+        #expect(try harness.outcomes[request.id] == pair.alone(request))
+        #expect(cache.account.hits > 0)
+    }
+}

@@ -30,7 +30,7 @@ import Testing
             }
             resident = try model(.resident)
             paged = try model(.paged(.direct))
-            let adapter = fixture == "mixtral" ? "experts" : "adapter-0"
+            let adapter = fixture == "qwen2_moe" ? "adapter-0" : "experts"
             if FileManager.default.fileExists(atPath: "\(directory)/adapters") {
                 let checkpoint = try AdapterCheckpoint(directory: "\(directory)/adapters/\(adapter)", base: resident.catalog)
                 source = AdapterSource(checkpoint, plan: resident.plan(checkpoint))

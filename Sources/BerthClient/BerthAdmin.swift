@@ -35,6 +35,9 @@ public struct BerthAdmin: Sendable {
     /// Pages of the pool by state and class.
     public func pool() async throws(BerthClientError) -> JSON { try await get("/pool") }
 
+    /// What paging experts costs and brings; `"paged": false` where all are in memory.
+    public func experts() async throws(BerthClientError) -> JSON { try await get("/experts") }
+
     /// The requests that wait or run.
     public func requests() async throws(BerthClientError) -> JSON { try await get("/requests") }
 

@@ -9,6 +9,7 @@ extension Engine {
             isStalled = true
             return
         }
+        if let experts { pacer.passNanoseconds = experts.passNanoseconds }
         plan.fill(from: running.requests, tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: pacer)
         guard !plan.rows.isEmpty else {
             isStalled = true

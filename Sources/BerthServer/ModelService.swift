@@ -115,6 +115,8 @@ public struct EngineStatus: Sendable, Equatable {
     public var runningAdapters: [AdapterName] = []
     public var waitingAdapters: [AdapterName] = []
     public var steps = 0
+    /// Nil where all experts are in memory.
+    public var experts: ExpertStatus?
 
     public init() {}
 

@@ -8,7 +8,7 @@ struct Berth: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "berth",
         abstract: "Talk to a Berth daemon: run models, look at its state, load adapters.",
-        subcommands: [Run.self, Models.self, Status.self, Adapter.self])
+        subcommands: [Run.self, Models.self, Status.self, Experts.self, Adapter.self])
 }
 
 /// Where the daemon listens; shared by all commands.

@@ -12,10 +12,12 @@ public struct ExpertAccount: Sendable, Equatable {
     public var bytesRead = 0
     /// Rows that passed the model: tokens.
     public var rows = 0
-    /// Reads begun on a guess about the next layer; of these, in memory when wanted, evicted unused, taken back before they started.
+    /// Reads begun on a guess about the next layer; of these, in memory when wanted, evicted unused, not wanted when their layer came (and
+    /// taken back before they started).
     public var guesses = 0
     public var usefulGuesses = 0
     public var wastedGuesses = 0
+    public var wrongGuesses = 0
     public var cancelledGuesses = 0
     /// Reads that brought back what an earlier life used most.
     public var warmReads = 0

@@ -5,23 +5,10 @@ import BerthMemory
 extension ExpertCache: EvictableClass {
     var use: PageClass { .expert }
 
-    /// Pages of experts that the present layer does not need any more, or never did.
-    var evictablePages: Int { slots.reduce(0) { $0 + (mayLeave($1) ? pagesPerExpert : 0) } }
+    /// Pages of experts that the present layer does not need any more, or never did. O(experts).
+    var evictablePages: Int { slots.reduce(0) { $0 + ($1.isResident && !$1.isNeeded ? pagesPerExpert : 0) } }
 
-    private func mayLeave(_ slot: ExpertSlot) -> Bool { slot.isResident && (slot.neededBy == 0 || slot.neededBy != pass) }
-
-    /// O(experts).
-    func cheapestValue() -> Double? {
-        var best: (slot: ExpertSlot, order: ExpertChances.Order)?
-        for slot in slots where mayLeave(slot) {
-            let order = policy.order(of: slot.index, from: layer)
-            if best == nil || order < best!.order { best = (slot, order) }
-        }
-        guard let best else { return nil }
-        let value = value(ofChance: policy.chance(of: best.slot.index))
-        cheapest = (best.slot, value)
-        return value
-    }
+    func cheapestValue() -> Double? { policy.victim().map { value(ofChance: policy.chance(of: $0)) } }
 
     /// Expected seconds per step of a page of an expert that the next step wants with this chance.
     func value(ofChance chance: Double) -> Double {
@@ -29,9 +16,13 @@ extension ExpertCache: EvictableClass {
         return chance * Double(supply.bytes) / speed / 1e9 / Double(pagesPerExpert)
     }
 
+    /// How long it takes to read everything that is not in memory: what a step of many rows waits for.
+    var passNanoseconds: Double {
+        Double((supply.count - policy.residentCount) * supply.bytes) / (supply.reader.account.speed ?? 1)
+    }
+
     func evictCheapest() {
-        if cheapest == nil { _ = cheapestValue() }
-        guard let victim = cheapest?.slot else { preconditionFailure("no expert may leave") }
+        guard let victim = policy.victim().map({ slots[policy.shape.index(of: $0)] }) else { preconditionFailure("no expert may leave") }
         if victim.isUnprovenGuess { account.wastedGuesses += 1 }
         account.evictions += 1
         leave(victim)

@@ -31,7 +31,11 @@ extension ExpertCache {
         let first = number * supply.expertsPerLayer
         for slot in slots[first..<first + supply.expertsPerLayer] {
             guard case .reading(isSpeculative: true) = slot.state else { continue }
-            if slot.neededBy == pass {
+            if !slot.isNeeded {
+                account.wrongGuesses += 1
+                slot.isUnprovenGuess = false
+            }
+            if slot.isNeeded {
                 supply.reader.promote(slot.id)
                 slot.state = .reading(isSpeculative: false)
                 guessesInFlight -= 1

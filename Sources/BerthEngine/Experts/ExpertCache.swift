@@ -18,31 +18,31 @@ final class ExpertCache: ExpertProvider {
     let supply: ExpertSupply
     let pool: Pool
     let economy: Economy
-    let policy: ExpertChances
+    let policy: ExpertPolicy
     let slots: [ExpertSlot]
     let pagesPerExpert: Int
     private let layerNumbers: [Int: Int]
     var account = ExpertAccount()
+    private(set) var layerHits: [Int]
+    private(set) var layerUses: [Int]
     var readsInFlight = 0
     /// Those of `readsInFlight` that are speculative.
     var guessesInFlight = 0
     /// What is to be read while nothing else happens, last one first.
     private var warmList: [Int]
 
-    // The present step: whose rows are where.
-    private var sequences: [(request: RequestID, rows: Range<Int>)] = []
+    // The present step: whose rows are where, and every row's request by its number in the policy.
+    private var sequences: [Range<Int>] = []
+    private var rowNumbers: [Int32] = []
+    private var numbers = RequestNumbers()
     private var harmed: [Int: GenerationFailure] = [:]
 
     // The present layer.
-    private(set) var pass: UInt64 = 0
-    private(set) var layer = 0
     private var demand: ExpertDemand?
     private var order: [ExpertSlot] = []
     /// Positions of the order before which every read has been begun.
     private var begun = 0
     private var run = 0
-    /// The offer that the economy looks at.
-    var cheapest: (slot: ExpertSlot, value: Double)?
 
     init(_ supply: ExpertSupply, pool: Pool, economy: Economy) {
         self.supply = supply
@@ -50,12 +50,15 @@ final class ExpertCache: ExpertProvider {
         self.economy = economy
         slots = supply.layers.indices.flatMap { layer in
             (0..<supply.expertsPerLayer).map { expert in
-                ExpertSlot(id: ExpertID(layer: supply.layers[layer], expert: expert), index: layer * supply.expertsPerLayer + expert)
+                ExpertSlot(id: ExpertID(layer: supply.layers[layer], expert: expert), key: ExpertKey(layer: layer, expert: expert))
             }
         }
+        layerHits = Array(repeating: 0, count: supply.layers.count)
+        layerUses = layerHits
         pagesPerExpert = (supply.bytes + pool.pageBytes - 1) / pool.pageBytes
         layerNumbers = Dictionary(uniqueKeysWithValues: supply.layers.enumerated().map { ($1, $0) })
-        policy = ExpertChances(layers: supply.layers.count, expertsPerLayer: supply.expertsPerLayer, isRoutingAware: supply.options.isRoutingAware)
+        policy = ExpertPolicy(
+            shape: ExpertShape(layers: supply.layers.count, experts: supply.expertsPerLayer), kind: supply.options.policy, capacity: supply.count)
         warmList = supply.options.warmList.filter(slots.indices.contains).reversed()
         let least = ExpertSupply.leastResident(chosen: supply.chosen, count: supply.count) * pagesPerExpert
         precondition(least <= pool.pageCount, "a pool of \(pool.pageCount) pages has no room for the experts of one row")
@@ -67,13 +70,16 @@ final class ExpertCache: ExpertProvider {
 
     /// The rows of the step that comes now, in order.
     func beginStep(_ rows: [(request: RequestID, count: Int)]) {
-        var first = 0
-        sequences = rows.map { request, count in
-            defer { first += count }
-            return (request, first..<first + count)
+        sequences.removeAll(keepingCapacity: true)
+        rowNumbers.removeAll(keepingCapacity: true)
+        for (request, count) in rows {
+            sequences.append(rowNumbers.count..<rowNumbers.count + count)
+            rowNumbers.append(contentsOf: repeatElement(Int32(numbers.number(of: request)), count: count))
         }
-        account.rows += first
-        policy.beginStep(rows.map(\.request))
+        account.rows += rowNumbers.count
+        let capacity = min(slots.count, (min(pool.ceilingRoom(for: .expert), pool.sharedRoom(for: .expert)) + pool.pageCount(of: .expert)) / pagesPerExpert)
+        if capacity != policy.capacity, capacity > 0 { policy.capacity = capacity }
+        policy.beginStep()
     }
 
     /// What has become of the step: failures by the number of the sequence.
@@ -82,32 +88,41 @@ final class ExpertCache: ExpertProvider {
         return harmed
     }
 
-    func requestEnded(_ request: RequestID) { policy.requestEnded(request) }
+    func requestEnded(_ request: RequestID) {
+        if let number = numbers.end(request) { policy.requestEnded(number) }
+    }
 
     // MARK: ExpertProvider
 
     func begin(_ demand: ExpertDemand) -> [Int] {
         guard let number = layerNumbers[demand.layer] else { preconditionFailure("layer \(demand.layer) has no experts on disk") }
         takeResults(waits: false)
-        pass += 1
-        (layer, self.demand, begun, run) = (number, demand, 0, 0)
+        (self.demand, begun, run) = (demand, 0, 0)
         let first = number * supply.expertsPerLayer
         let active = demand.active.map { slots[first + $0.expert] }
-        for slot in active { slot.neededBy = pass }
-        policy.note(layer: number, demand, sequences.map(\.rows))
+        for slot in active {
+            slot.isNeeded = true
+            policy.hold(slot.key)
+        }
+        rowNumbers.withUnsafeBufferPointer { rows in
+            policy.noteUse(layer: number, choices: UnsafeBufferPointer(start: demand.experts, count: demand.rows * demand.chosen), slots: rows)
+        }
         settleGuesses(ofLayer: number)
         var reading: [ExpertSlot] = [], absent: [ExpertSlot] = []
         order = []
+        layerUses[number] += active.count
         for slot in active {
             switch slot.state {
             case .resident:
                 order.append(slot)
                 account.hits += 1
+                layerHits[number] += 1
                 if slot.isUnprovenGuess { account.usefulGuesses += 1 }
                 slot.isUnprovenGuess = false
             case .reading:
                 reading.append(slot)
-                account.lateGuesses += 1
+                if slot.isUnprovenGuess { account.lateGuesses += 1 } else { account.misses += 1 }
+                slot.isUnprovenGuess = false
             case .absent, .lost:
                 absent.append(slot)
                 account.misses += 1
@@ -140,7 +155,10 @@ final class ExpertCache: ExpertProvider {
     }
 
     func finished(before position: Int) {
-        for slot in order[run..<position] { slot.neededBy = 0 }
+        for slot in order[run..<position] {
+            slot.isNeeded = false
+            policy.release(slot.key)
+        }
         run = position
         beginReads()
     }
@@ -149,7 +167,6 @@ final class ExpertCache: ExpertProvider {
         for slot in order { if case .lost = slot.state { slot.state = .absent } }
         order.removeAll(keepingCapacity: true)
         demand = nil
-        policy.endLayer(layer)
         takeResults(waits: false)
     }
 
@@ -178,6 +195,7 @@ final class ExpertCache: ExpertProvider {
         }
         slot.lease = consume lease
         slot.state = .reading(isSpeculative: isSpeculative)
+        slot.isUnprovenGuess = isSpeculative
         readsInFlight += 1
         if isSpeculative { guessesInFlight += 1 }
         supply.reader.begin(ExpertRead(id: slot.id, memory: memory), isSpeculative: isSpeculative)
@@ -190,7 +208,7 @@ final class ExpertCache: ExpertProvider {
             do {
                 return try pool.window(of: lease)
             } catch {
-                guard cheapestValue() != nil else { throw error }
+                guard policy.victim() != nil else { throw error }
                 evictCheapest()
             }
         }
@@ -206,22 +224,22 @@ final class ExpertCache: ExpertProvider {
             if let failure = result.failure {
                 account.failedReads += 1
                 leave(slot)
-                if slot.neededBy == pass, demand != nil { lose(slot, failure) }
+                if slot.isNeeded { lose(slot, failure) }
             } else {
                 account.bytesRead += supply.bytes
                 pool.publish(slot.lease!)
                 slot.state = .resident(supply.expert(try! pool.window(of: slot.lease!)))
-                slot.isUnprovenGuess = isSpeculative
+                policy.becameResident(slot.key)
             }
         }
     }
 
     /// Takes an expert's pages.
     func leave(_ slot: ExpertSlot) {
+        if slot.isResident { policy.left(slot.key) }
         if let lease = slot.lease.take() { pool.release(lease) }
         slot.state = .absent
         slot.isUnprovenGuess = false
-        cheapest = nil
     }
 
     /// The layer goes on without this expert; the requests whose rows chose it end with the step.
@@ -231,7 +249,7 @@ final class ExpertCache: ExpertProvider {
         guard let demand else { return }
         let failure = GenerationFailure(.unreadable, "expert \(slot.id.expert) of layer \(slot.id.layer) could not be read: \(reason)")
         for (index, sequence) in sequences.enumerated() where harmed[index] == nil {
-            let choices = sequence.rows.lowerBound * demand.chosen..<sequence.rows.upperBound * demand.chosen
+            let choices = sequence.lowerBound * demand.chosen..<sequence.upperBound * demand.chosen
             if choices.contains(where: { Int(demand.experts[$0]) == slot.id.expert }) { harmed[index] = failure }
         }
     }

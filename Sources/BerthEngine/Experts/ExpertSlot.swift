@@ -14,19 +14,19 @@ final class ExpertSlot {
     }
 
     let id: ExpertID
-    /// Among all experts of the supply.
-    let index: Int
+    /// Its name in the policy.
+    let key: ExpertKey
     var state = State.absent
     /// Held from the beginning of a read until the expert leaves.
     var lease: Lease?
-    /// The layer pass that needs it, as long as it has not run: while that is the present one, it does not leave.
-    var neededBy: UInt64 = 0
+    /// The present layer needs it and it has not run: it does not leave.
+    var isNeeded = false
     /// It was read on a guess, and nobody has used it yet.
     var isUnprovenGuess = false
 
-    init(id: ExpertID, index: Int) {
+    init(id: ExpertID, key: ExpertKey) {
         self.id = id
-        self.index = index
+        self.key = key
     }
 
     var isResident: Bool { if case .resident = state { true } else { false } }

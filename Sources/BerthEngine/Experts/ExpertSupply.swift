@@ -55,8 +55,8 @@ public struct ExpertPaging: Sendable {
 
 /// Each part can be switched off, for whoever wants to know what it brings.
 public struct ExpertOptions: Sendable {
-    /// Experts that leave last are those that the policy expects to be wanted; false is least recently used.
-    public var isRoutingAware = true
+    /// Who leaves.
+    public var policy = ExpertPolicy.Kind.adaptive
     /// Whether the next layer's experts are read ahead.
     public var prefetches = true
     /// Experts, by their number in the supply, that were hottest in an earlier life, hottest first.

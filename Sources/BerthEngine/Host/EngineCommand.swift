@@ -18,6 +18,8 @@ public enum EngineCommand: Sendable {
     case listRequests
     /// → `.pool`
     case pool
+    /// → `.experts`
+    case experts
     /// → `.counters`
     case counters
     /// The most tokens one request may have, prompt and output, by itself. → `.tokens`
@@ -30,6 +32,8 @@ public enum EngineReply: Sendable {
     case adapters([AdapterStatus])
     case requests([RequestStatus])
     case pool(PoolSnapshot)
+    /// Nil where all experts are in memory.
+    case experts(ExpertStatus?)
     case counters(EngineCounters)
     case tokens(Int)
 }
@@ -45,6 +49,7 @@ extension Engine {
             case .listAdapters: return .adapters(adapters)
             case .listRequests: return .requests(requests)
             case .pool: return .pool(poolSnapshot)
+            case .experts: return .experts(experts?.status)
             case .counters: return .counters(counterSnapshot)
             case .capacity(let name): return .tokens(capacityTokens(adapter: name))
             }

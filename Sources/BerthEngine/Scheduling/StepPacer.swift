@@ -25,6 +25,9 @@ struct StepPacer {
 
     /// Between two tokens of a stream, in nanoseconds.
     private let interval: Double
+    /// What a step with many rows takes whatever their number: while experts are paged, the reading of those that are missing. Cutting a prompt
+    /// into smaller chunks would only read them more often.
+    var passNanoseconds = 0.0
     private(set) var times = StepTimeModel()
     /// The step whose time is not known yet.
     private var unfinished: (load: StepLoad, start: UInt64)?
@@ -46,8 +49,8 @@ struct StepPacer {
     /// - Parameter streams: the rows of those who wait for a token.
     func allowance(beside streams: StepLoad) -> Allowance {
         Allowance(
-            nanoseconds: max(interval, Self.leastStreams * times.nanoseconds(of: streams)),
-            rows: max(streams.rows + Self.firstChunkRows, Self.growth * times.largestRows))
+            nanoseconds: max(interval, 1.5 * passNanoseconds, Self.leastStreams * times.nanoseconds(of: streams)),
+            rows: passNanoseconds > interval ? .max : max(streams.rows + Self.firstChunkRows, Self.growth * times.largestRows))
     }
 
     /// How many of the next `most` tokens after `context` fit into the allowance beside what is in the step already.

@@ -24,6 +24,7 @@ struct EngineService: GenerationService {
         let isAccepted =
             host.perform(.listRequests) { answer in status.update { $0.take(answer) } }
             && host.perform(.pool) { answer in status.update { $0.take(answer) } }
+            && host.perform(.experts) { answer in status.update { $0.take(answer) } }
             && host.perform(.counters) { answer in reply(status.update { $0.take(answer) }) }
         if !isAccepted { reply(EngineStatus()) }
     }
@@ -63,6 +64,7 @@ extension EngineStatus {
             classes = [("kv", snapshot.kv), ("adapter", snapshot.adapter), ("expert", snapshot.expert)].map { name, use in
                 PageClass(name: name, pages: use.reserved + use.published)
             }
+        case .experts(let status): experts = status
         case .counters(let counters): steps = counters.steps
         case .done, .failed, .adapters, .tokens: break
         }

@@ -8,7 +8,11 @@ import Glibc
 extension ExpertOptions {
     init(_ configuration: Configuration) {
         self.init()
-        isRoutingAware = configuration.expertPolicy == .routing
+        policy =
+            switch configuration.expertPolicy {
+            case .routing: .adaptive
+            case .lru: .fixed(.lru)
+            }
         prefetches = configuration.expertPrefetch == .on
     }
 }

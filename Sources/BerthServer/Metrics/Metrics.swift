@@ -4,6 +4,7 @@
 // Counters belong to the loop thread; gauges about the engine come with its status.
 
 import BerthCore
+import BerthEngine
 import HTTPTypes
 
 final class Metrics {
@@ -47,6 +48,7 @@ final class Metrics {
         page.gauges(
             "berth_pool_pages", "Pages of the pool by use.",
             ([EngineStatus.PageClass(name: "free", pages: status.freePages)] + status.classes).map { ([("class", $0.name)], Double($0.pages)) })
+        if let experts = status.experts { Self.add(experts, to: &page) }
         page.counter("berth_engine_steps", "Steps of the engine.", UInt64(status.steps))
         page.gauge("berth_connections", "Open connections.", Double(connections))
         page.counter("berth_cancelled_answers", "Answers whose client left first.", cancelledAnswers)
@@ -56,5 +58,17 @@ final class Metrics {
                 counts.sorted { $0.key < $1.key }.map { ([("route", route), ("code", String($0.key))], $0.value) }
             })
         return page.text
+    }
+
+    private static func add(_ experts: ExpertStatus, to page: inout PrometheusPage) {
+        page.gauge("berth_experts_resident", "Experts in memory.", Double(experts.resident))
+        page.gauge("berth_experts", "Experts of the model.", Double(experts.count))
+        page.counter("berth_expert_uses", "Experts that a layer of a step wanted.", UInt64(experts.uses))
+        page.counter("berth_expert_hits", "Of these, in memory.", UInt64(experts.account.hits))
+        page.counter("berth_expert_read_bytes", "Bytes of experts read.", UInt64(experts.account.bytesRead))
+        page.counter("berth_expert_evictions", "Experts that left memory.", UInt64(experts.account.evictions))
+        page.counter("berth_expert_failed_reads", "Reads of experts that failed.", UInt64(experts.account.failedReads))
+        page.counter("berth_expert_guesses", "Reads of experts begun on a guess.", UInt64(experts.account.guesses))
+        page.counter("berth_expert_right_guesses", "Of these, wanted by the next layer.", UInt64(experts.account.usefulGuesses + experts.account.lateGuesses))
     }
 }

@@ -13,6 +13,7 @@ extension Server {
             Route(.post, "/v1/load_lora_adapter") { [unowned self] in loadAdapter($0) },
             Route(.post, "/v1/unload_lora_adapter") { [unowned self] in unloadAdapter($0) },
             Route(.get, "/pool") { [unowned self] in showStatus($0) { $0.poolJSON } },
+            Route(.get, "/experts") { [unowned self] in showExperts($0) },
             Route(.get, "/requests") { [unowned self] in showStatus($0) { $0.requestsJSON } },
             Route(.get, "/metrics") { [unowned self] in showMetrics($0) },
         ] + healthRoutes()
@@ -77,7 +78,7 @@ extension Server {
         }
     }
 
-    private func showStatus(_ exchange: Exchange, _ json: @escaping (EngineStatus) -> JSON) {
+    func showStatus(_ exchange: Exchange, _ json: @escaping (EngineStatus) -> JSON) {
         guard let service = loadedService(exchange) else { return }
         ask(exchange, service.generation.status) { exchange.respond(json($0)) }
     }

@@ -1,0 +1,61 @@
+// What operators see of paged experts.
+
+/// One layer's experts at one moment.
+public struct ExpertLayerStatus: Sendable, Equatable {
+    /// The model's layer.
+    public var layer: Int
+    public var resident: Int
+    /// Uses since the start that found the expert in memory, and all uses.
+    public var hits: Int
+    public var uses: Int
+}
+
+/// All paged experts at one moment, and sums since the start.
+public struct ExpertStatus: Sendable, Equatable {
+    public var account: ExpertAccount
+    public var reader: ExpertReaderAccount
+    public var layers: [ExpertLayerStatus]
+    public var expertsPerLayer: Int
+    public var expertBytes: Int
+    /// Experts that fit, as things are.
+    public var capacity: Int
+    /// The rule that decides who leaves.
+    public var policy: String
+    /// Rules that are tried beside it, with their recent hit rates.
+    public var trials: [Trial]
+    public var prefetches: Bool
+
+    public struct Trial: Sendable, Equatable {
+        public var policy: String
+        public var hitRate: Double
+    }
+
+    public var count: Int { layers.count * expertsPerLayer }
+    public var resident: Int { layers.reduce(0) { $0 + $1.resident } }
+    public var uses: Int { account.hits + account.misses + account.lateGuesses }
+    /// Share of uses that found their expert in memory; nil before the first.
+    public var hitRate: Double? { uses > 0 ? Double(account.hits) / Double(uses) : nil }
+    public var bytesPerToken: Double? { account.rows > 0 ? Double(account.bytesRead) / Double(account.rows) : nil }
+
+    /// Share of settled guesses that the next layer wanted; nil before the first.
+    public var guessAccuracy: Double? {
+        let right = account.usefulGuesses + account.lateGuesses
+        let settled = right + account.wastedGuesses + account.wrongGuesses
+        return settled > 0 ? Double(right) / Double(settled) : nil
+    }
+}
+
+extension ExpertCache {
+    var status: ExpertStatus {
+        let width = supply.expertsPerLayer
+        return ExpertStatus(
+            account: account, reader: supply.reader.account,
+            layers: supply.layers.enumerated().map { number, layer in
+                ExpertLayerStatus(
+                    layer: layer, resident: slots[number * width..<(number + 1) * width].count(where: \.isResident), hits: layerHits[number],
+                    uses: layerUses[number])
+            },
+            expertsPerLayer: width, expertBytes: supply.bytes, capacity: policy.capacity, policy: policy.scoring.description,
+            trials: policy.trials.map { ExpertStatus.Trial(policy: $0.scoring.description, hitRate: $0.hitRate) }, prefetches: supply.options.prefetches)
+    }
+}

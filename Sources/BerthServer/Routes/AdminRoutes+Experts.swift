@@ -1,0 +1,47 @@
+// `GET /experts`: what paging experts costs and brings.
+
+import BerthCore
+import BerthEngine
+import BerthHTTP
+
+extension Server {
+    func showExperts(_ exchange: Exchange) {
+        showStatus(exchange) { status in
+            status.experts?.json ?? ["paged": false, "summary": "All weights are in memory."]
+        }
+    }
+}
+
+extension ExpertStatus {
+    var json: JSON {
+        let guesses: JSON = [
+            "begun": JSON(account.guesses), "in_time": JSON(account.usefulGuesses), "late": JSON(account.lateGuesses), "wrong": JSON(account.wrongGuesses),
+            "evicted_unused": JSON(account.wastedGuesses), "taken_back": JSON(account.cancelledGuesses), "accuracy": Self.number(guessAccuracy),
+        ]
+        let perLayer = layers.map { layer -> JSON in
+            ["layer": JSON(layer.layer), "resident": JSON(layer.resident), "hits": JSON(layer.hits), "uses": JSON(layer.uses)]
+        }
+        return [
+            "paged": true, "experts": JSON(count), "expert_bytes": JSON(expertBytes), "resident": JSON(resident), "capacity": JSON(capacity),
+            "hit_rate": Self.number(hitRate), "uses": JSON(uses), "hits": JSON(account.hits), "evictions": JSON(account.evictions),
+            "tokens": JSON(account.rows), "bytes_read": JSON(account.bytesRead), "bytes_per_token": Self.number(bytesPerToken),
+            "read_bytes_per_second": Self.number(reader.speed.map { $0 * 1e9 }), "waited_seconds": .number(Double(reader.waitedNanoseconds) / 1e9),
+            "failed_reads": JSON(account.failedReads), "retried_reads": JSON(reader.retries), "lost_experts": JSON(account.lostExperts),
+            "warm_reads": JSON(account.warmReads), "prefetch": .bool(prefetches), "guesses": guesses, "policy": .string(policy),
+            "trials": .array(trials.map { ["policy": .string($0.policy), "hit_rate": .number($0.hitRate)] }), "layers": .array(perLayer),
+            "summary": .string(summary),
+        ]
+    }
+
+    /// One plain sentence.
+    var summary: String {
+        guard let hitRate, let bytesPerToken else { return "\(resident) of \(count) experts are in memory; no token has passed them yet." }
+        let read = ByteSize(bytes: Int(bytesPerToken))
+        var text = "\(resident) of \(count) experts are in memory and serve \(Int((hitRate * 100).rounded())) % of the uses; a token reads \(read)"
+        if let speed = reader.speed, bytesPerToken > 0 { text += ", so this disk allows about \(Self.rate(speed * 1e9 / bytesPerToken)) tokens per second" }
+        return text + "."
+    }
+
+    private static func rate(_ value: Double) -> String { value >= 10 ? String(Int(value.rounded())) : String((value * 10).rounded() / 10) }
+    private static func number(_ value: Double?) -> JSON { value.map { .number(($0 * 1e4).rounded() / 1e4) } ?? .null }
+}

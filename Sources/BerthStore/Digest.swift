@@ -51,3 +51,12 @@ struct DigestBuilder: ~Copyable {
         return Digest(bytes: bytes)
     }
 }
+
+extension Digest {
+    /// Sixteen hexadecimal digits that stand for a text in the name of a file.
+    public static func label(of text: String) -> String {
+        var builder = DigestBuilder()
+        builder.update(text)
+        return String(builder.finish().description.prefix(16))
+    }
+}

@@ -69,11 +69,7 @@ public struct ImageKey: Sendable, Hashable {
 
     var fileName: String { "\(family)-\(short(text)).image" }
 
-    private func short(_ text: String) -> String {
-        var builder = DigestBuilder()
-        builder.update(text)
-        return String(builder.finish().description.prefix(16))
-    }
+    private func short(_ text: String) -> String { Digest.label(of: text) }
 
     private func fileName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? "model" }
 }

@@ -26,6 +26,8 @@ struct Experts: AsyncParsableCommand {
         print("policy: \(answer["policy"]?.string ?? "?"), tried beside it: " + trials(answer))
         print("uses: \(count("uses")), in memory \(percent(answer["hit_rate"])); evictions \(count("evictions"))")
         print("read: \(ByteSize(bytes: count("bytes_read"))) for \(count("tokens")) tokens, waited \(answer["waited_seconds"]?.double ?? 0) s")
+        let curve = (answer["curve"]?.array ?? []).map { "\(percent($0["hit_rate"])) at \(percent($0["share"]))" }
+        if !curve.isEmpty { print("with other budgets: " + curve.joined(separator: ", ")) }
         let guesses = answer["guesses"] ?? [:]
         print("read ahead: \(answer["prefetch"]?.bool == true ? "on" : "off"), \(guesses["begun"]?.int ?? 0) guesses, right \(percent(guesses["accuracy"]))")
         if count("failed_reads") > 0 { print("failed reads: \(count("failed_reads")), experts that a step did without: \(count("lost_experts"))") }
@@ -41,10 +43,10 @@ struct Experts: AsyncParsableCommand {
 
     private func printLayers(_ answer: JSON) {
         printTable(
-            ["LAYER", "IN MEMORY", "USES", "HITS"],
+            ["LAYER", "IN MEMORY", "USES", "HITS", "SRP", "SCH"],
             (answer["layers"]?.array ?? []).map { layer in
                 ["layer", "resident", "uses"].map { String(layer[$0]?.int ?? 0) } + [
-                    percent((layer["uses"]?.int).flatMap { $0 > 0 ? .number(Double(layer["hits"]?.int ?? 0) / Double($0)) : nil }),
+                    percent((layer["uses"]?.int).flatMap { $0 > 0 ? .number(Double(layer["hits"]?.int ?? 0) / Double($0)) : nil }), percent(layer["srp"]), percent(layer["sch"]),
                 ]
             })
     }

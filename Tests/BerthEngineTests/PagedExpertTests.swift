@@ -185,7 +185,7 @@ import Testing
         let pair = try Pair("qwen2_moe", .bf16)
         let reader = FakeExpertReader(pair.image, seed: 1)
         var options = ExpertOptions()
-        options.warmList = Array(0..<pair.count) + [pair.count + 5, -1]
+        options.popularity = (0..<pair.count).map { Float($0 + 1) / Float(pair.count) }
         let harness = try pair.harness(reader, percent: 50, pages: 12, options: options, Self.narrow)
         #expect(harness.engine.hasWork)
         harness.run()

@@ -23,13 +23,15 @@ final class ExpertCache: ExpertProvider {
     let pagesPerExpert: Int
     private let layerNumbers: [Int: Int]
     var account = ExpertAccount()
+    private var recorder: RoutingRecorder?
+    private var rememberedRows = 0
     private(set) var layerHits: [Int]
     private(set) var layerUses: [Int]
     var readsInFlight = 0
     /// Those of `readsInFlight` that are speculative.
     var guessesInFlight = 0
     /// What is to be read while nothing else happens, last one first.
-    private var warmList: [Int]
+    private var warmList: [Int] = []
 
     // The present step: whose rows are where, and every row's request by its number in the policy.
     private var sequences: [Range<Int>] = []
@@ -58,13 +60,21 @@ final class ExpertCache: ExpertProvider {
         pagesPerExpert = (supply.bytes + pool.pageBytes - 1) / pool.pageBytes
         layerNumbers = Dictionary(uniqueKeysWithValues: supply.layers.enumerated().map { ($1, $0) })
         policy = ExpertPolicy(
-            shape: ExpertShape(layers: supply.layers.count, experts: supply.expertsPerLayer), kind: supply.options.policy, capacity: supply.count)
-        warmList = supply.options.warmList.filter(slots.indices.contains).reversed()
+            shape: ExpertShape(layers: supply.layers.count, experts: supply.expertsPerLayer), kind: supply.options.policy, capacity: supply.count,
+            curveShares: Self.curveShares)
+        if let popularity = supply.options.popularity, popularity.count == supply.count {
+            policy.restorePopularity(popularity)
+            warmList = slots.indices.filter { popularity[$0] > 0 }.sorted { (popularity[$0], $1) < (popularity[$1], $0) }
+        }
+        if supply.options.writeRecording != nil { recorder = RoutingRecorder(shape: policy.shape) }
         let least = ExpertSupply.leastResident(chosen: supply.chosen, count: supply.count) * pagesPerExpert
         precondition(least <= pool.pageCount, "a pool of \(pool.pageCount) pages has no room for the experts of one row")
         let share = pool.share(of: .expert)
         pool.setShare(PoolShare(floorPages: max(share.floorPages, least), ceilingPages: max(share.ceilingPages, least)), for: .expert)
     }
+
+    /// Budgets whose hit rates are estimated beside the real one, as shares of all experts: the curve whose knee says how much memory pays.
+    private static let curveShares = [0.125, 0.25, 0.5, 0.75]
 
     // MARK: steps
 
@@ -85,11 +95,21 @@ final class ExpertCache: ExpertProvider {
     /// What has become of the step: failures by the number of the sequence.
     func endStep() -> [Int: GenerationFailure] {
         defer { harmed = [:] }
+        if let bytes = recorder?.take(), !bytes.isEmpty { supply.options.writeRecording?(bytes) }
         return harmed
     }
 
     func requestEnded(_ request: RequestID) {
-        if let number = numbers.end(request) { policy.requestEnded(number) }
+        guard let number = numbers.end(request) else { return }
+        policy.requestEnded(number)
+        recorder?.requestEnded(step: policy.position.step, slot: number)
+    }
+
+    private func record(layer: Int, _ demand: ExpertDemand) {
+        rowNumbers.withUnsafeBufferPointer { rows in
+            recorder!.turn(
+                step: policy.position.step, layer: layer, choices: UnsafeBufferPointer(start: demand.experts, count: demand.rows * demand.chosen), slots: rows)
+        }
     }
 
     // MARK: ExpertProvider
@@ -128,6 +148,7 @@ final class ExpertCache: ExpertProvider {
                 account.misses += 1
             }
         }
+        if recorder != nil { record(layer: number, demand) }
         order += reading + absent
         beginReads()
         return order.map(\.id.expert)
@@ -274,8 +295,16 @@ final class ExpertCache: ExpertProvider {
         }
     }
 
+    /// Hands over what the next life may begin with, if anything passed since the last time.
+    func rememberPopularity() {
+        guard account.rows != rememberedRows else { return }
+        rememberedRows = account.rows
+        supply.options.rememberPopularity?(policy.popularity)
+    }
+
     /// Everything leaves memory, for the end of the engine. No read is under way any more.
     func shutDown() {
+        rememberPopularity()
         for slot in slots { if let lease = slot.lease.take() { pool.release(lease) } }
     }
 

@@ -8,6 +8,9 @@ public struct ExpertLayerStatus: Sendable, Equatable {
     /// Uses since the start that found the expert in memory, and all uses.
     public var hits: Int
     public var uses: Int
+    /// Local routing consistency over the last segments; nil before there was one.
+    public var srp: Double?
+    public var sch: Double?
 }
 
 /// All paged experts at one moment, and sums since the start.
@@ -24,6 +27,8 @@ public struct ExpertStatus: Sendable, Equatable {
     /// Rules that are tried beside it, with their recent hit rates.
     public var trials: [Trial]
     public var prefetches: Bool
+    /// Hit rates that the rule in charge would have at other budgets.
+    public var curve: [ExpertAdvice.Point]
 
     public struct Trial: Sendable, Equatable {
         public var policy: String
@@ -53,9 +58,10 @@ extension ExpertCache {
             layers: supply.layers.enumerated().map { number, layer in
                 ExpertLayerStatus(
                     layer: layer, resident: slots[number * width..<(number + 1) * width].count(where: \.isResident), hits: layerHits[number],
-                    uses: layerUses[number])
+                    uses: layerUses[number], srp: policy.consistency.layers[number].srp, sch: policy.consistency.layers[number].sch)
             },
             expertsPerLayer: width, expertBytes: supply.bytes, capacity: policy.capacity, policy: policy.scoring.description,
-            trials: policy.trials.map { ExpertStatus.Trial(policy: $0.scoring.description, hitRate: $0.hitRate) }, prefetches: supply.options.prefetches)
+            trials: policy.trials.map { ExpertStatus.Trial(policy: $0.scoring.description, hitRate: $0.hitRate) }, prefetches: supply.options.prefetches,
+            curve: policy.curve)
     }
 }

@@ -59,8 +59,12 @@ public struct ExpertOptions: Sendable {
     public var policy = ExpertPolicy.Kind.adaptive
     /// Whether the next layer's experts are read ahead.
     public var prefetches = true
-    /// Experts, by their number in the supply, that were hottest in an earlier life, hottest first.
-    public var warmList: [Int] = []
+    /// How often each expert was chosen in an earlier life, by its number in the supply. While nothing else happens, the hottest come back.
+    public var popularity: [Float]?
+    /// Takes the same at the end of this life, and now and then before. Called on the engine's thread.
+    public var rememberPopularity: (@Sendable ([Float]) -> Void)?
+    /// Takes the routing as it is recorded (`RoutingRecorder`), step by step, on the engine's thread; nil where nothing is recorded.
+    public var writeRecording: (@Sendable ([UInt8]) -> Void)?
 
     public init() {}
 }

@@ -154,6 +154,7 @@ public final class EngineHost: Sendable {
                 let now = clock()
                 if !isProven, now >= proofTime {
                     engine.checkInvariants()
+                    engine.experts?.rememberPopularity()
                     isProven = true
                     proofTime = now + proofIntervalNanoseconds
                 }

@@ -50,6 +50,7 @@ private enum Assembly {
             })
         let maxRows = budget.maxRows
         for line in budget.lines { logger.info("\(line)") }
+        if configuration.recordRouting != nil, !budget.pagesExperts { logger.warning("--record-routing has no effect: no experts are paged") }
         for warning in budget.warnings { logger.warning("\(warning)") }
 
         context.progress("preparing weights")
@@ -62,9 +63,9 @@ private enum Assembly {
         let contextLength = model.contextLength
         let pool = try Pool(bytes: budget.pool, pageBytes: budget.pageBytes)
         for (use, share) in budget.shares { pool.setShare(share, for: use) }
-        let paging = model.expertImage.map { image in
+        let paging = try model.expertImage.map { image in
             logger.info("experts are read \(image.mode == .direct ? "past the page cache (direct)" : "through the page cache")")
-            return ExpertPaging(image, options: ExpertOptions(configuration))
+            return ExpertPaging(image, options: try ExpertOptions(configuration, image, logger))
         }
         let catalog = model.catalog
         let planner = model.adapterPlanner

@@ -2,12 +2,26 @@
 
 import BerthCore
 import BerthEngine
+import BerthModels
 import BerthStore
 import Glibc
+import Logging
 
 extension ExpertOptions {
-    init(_ configuration: Configuration) {
+    init(_ configuration: Configuration, _ image: ExpertImage, _ logger: Logger) throws {
         self.init()
+        if let directory = configuration.cacheDirectory, let model = configuration.model {
+            let count = image.layers.count * image.expertsPerLayer
+            let history = RoutingHistory(directory: directory, model: model + " " + configuration.weights.rawValue, experts: count)
+            popularity = history.read(experts: count)
+            rememberPopularity = { popularity in
+                do { try history.write(popularity) } catch { logger.warning("the routing's history could not be kept: \(error)") }
+            }
+        }
+        if let path = configuration.recordRouting {
+            let file = try RoutingFile(path: path, logger: logger)
+            writeRecording = { file.write($0) }
+        }
         policy =
             switch configuration.expertPolicy {
             case .routing: .adaptive

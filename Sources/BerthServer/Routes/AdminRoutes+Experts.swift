@@ -19,7 +19,8 @@ extension ExpertStatus {
             "evicted_unused": JSON(account.wastedGuesses), "taken_back": JSON(account.cancelledGuesses), "accuracy": Self.number(guessAccuracy),
         ]
         let perLayer = layers.map { layer -> JSON in
-            ["layer": JSON(layer.layer), "resident": JSON(layer.resident), "hits": JSON(layer.hits), "uses": JSON(layer.uses)]
+            ["layer": JSON(layer.layer), "resident": JSON(layer.resident), "hits": JSON(layer.hits), "uses": JSON(layer.uses),
+                "srp": Self.number(layer.srp), "sch": Self.number(layer.sch)]
         }
         return [
             "paged": true, "experts": JSON(count), "expert_bytes": JSON(expertBytes), "resident": JSON(resident), "capacity": JSON(capacity),
@@ -29,6 +30,7 @@ extension ExpertStatus {
             "failed_reads": JSON(account.failedReads), "retried_reads": JSON(reader.retries), "lost_experts": JSON(account.lostExperts),
             "warm_reads": JSON(account.warmReads), "prefetch": .bool(prefetches), "guesses": guesses, "policy": .string(policy),
             "trials": .array(trials.map { ["policy": .string($0.policy), "hit_rate": .number($0.hitRate)] }), "layers": .array(perLayer),
+            "curve": .array(curve.map { ["share": .number($0.share), "hit_rate": Self.number($0.hitRate)] }),
             "summary": .string(summary),
         ]
     }
@@ -39,7 +41,13 @@ extension ExpertStatus {
         let read = ByteSize(bytes: Int(bytesPerToken))
         var text = "\(resident) of \(count) experts are in memory and serve \(Int((hitRate * 100).rounded())) % of the uses; a token reads \(read)"
         if let speed = reader.speed, bytesPerToken > 0 { text += ", so this disk allows about \(Self.rate(speed * 1e9 / bytesPerToken)) tokens per second" }
-        return text + "."
+        text += "."
+        let usesPerToken = Double(uses) / Double(account.rows)
+        let budgets = curve.filter { $0.share < 1 }.map { point in
+            let bytes = Int((1 - point.hitRate) * usesPerToken * Double(expertBytes))
+            return "\(ByteSize(bytes: Int(point.share * Double(count)) * expertBytes)) (\(ByteSize(bytes: bytes)) per token)"
+        }
+        return budgets.isEmpty ? text : text + " Memory for experts and what a token would read with it: " + budgets.joined(separator: ", ") + "."
     }
 
     private static func rate(_ value: Double) -> String { value >= 10 ? String(Int(value.rounded())) : String((value * 10).rounded() / 10) }

@@ -42,6 +42,8 @@ public struct Configuration: Sendable, Equatable {
     public var expertPolicy = ExpertPolicyChoice.routing
     public var expertPrefetch = Toggle.on
     public var expertRead = ExpertReadChoice.auto
+    /// A file that takes the routing of paged experts, for `berth-bench replay`.
+    public var recordRouting: String?
     /// How long running streams may go on after SIGTERM.
     public var drainSeconds = 30
 

@@ -39,6 +39,7 @@ public struct Setting: Sendable {
         choice("expert-policy", "who leaves when experts are paged (default routing)", ExpertPolicyChoice.allCases, \.expertPolicy),
         choice("expert-prefetch", "read the next layer's experts ahead (default on)", Toggle.allCases, \.expertPrefetch),
         choice("expert-read", "past the page cache, or through it (default auto: by the memory that is free)", ExpertReadChoice.allCases, \.expertRead),
+        text("record-routing", "FILE", "write the routing of paged experts for berth-bench replay", \.recordRouting),
         number("threads", "compute threads (default: one per physical core)", 1...1024, \.threads),
         number("context-length", "tokens of prompt and output together (default: the checkpoint's)", 16...(1 << 24), \.contextLength),
         number("max-batch-tokens", "tokens of one step", 1...(1 << 16), \.maxBatchTokens),

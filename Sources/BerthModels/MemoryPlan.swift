@@ -23,13 +23,18 @@ public struct MemoryPlan: Sendable, Equatable {
     /// A pool page: the KV block's, rounded up, and where experts are paged the size that wastes least of a KV block among those that waste at most
     /// 3 % of an expert's pages. `pagesExperts` says that they are.
     public func poolPageBytes(pagesExperts: Bool) -> Int {
+        Self.pageBytes(block: pageBytes, expert: pagesExperts ? expert?.bytes : nil)
+    }
+
+    /// `block` and `expert` are bytes.
+    public static func pageBytes(block: Int, expert: Int?) -> Int {
         func rounded(_ bytes: Int) -> Int { (bytes + 4095) / 4096 * 4096 }
-        let block = rounded(pageBytes)
-        guard pagesExperts, let expert, expert.bytes > block else { return block }
+        let block = rounded(block)
+        guard let expert, expert > block else { return block }
         // The expert cut into n equal parts; more parts come closer to the block.
-        let sizes = (1...expert.bytes / block).map { rounded((expert.bytes + $0 - 1) / $0) }
-        func padding(_ size: Int) -> Double { 1 - Double(expert.bytes) / Double((expert.bytes + size - 1) / size * size) }
-        return sizes.filter { padding($0) <= 0.03 }.min() ?? expert.bytes
+        let sizes = (1...expert / block).map { rounded((expert + $0 - 1) / $0) }
+        func padding(_ size: Int) -> Double { 1 - Double(expert) / Double((expert + size - 1) / size * size) }
+        return sizes.filter { padding($0) <= 0.03 }.min() ?? expert
     }
 }
 

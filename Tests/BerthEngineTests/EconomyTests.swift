@@ -1,0 +1,122 @@
+// Who leaves the pool, and who is not asked.
+
+import BerthCore
+import BerthMemory
+import Testing
+
+@testable import BerthEngine
+
+@Suite struct EconomyTests {
+    /// Objects of one page with a value each.
+    private final class Shelf: EvictableClass {
+        let use: PageClass
+        private let pool: Pool
+        private var leases: [Int: Holder] = [:]
+        var values: [Int: Double] = [:]
+
+        private final class Holder {
+            var lease: Lease?
+            init(_ lease: consuming Lease) { self.lease = consume lease }
+        }
+
+        init(_ use: PageClass, _ pool: Pool) { (self.use, self.pool) = (use, pool) }
+
+        func put(_ name: Int, worth value: Double) -> Bool {
+            guard let lease = pool.reserve(1, for: use) else { return false }
+            pool.publish(lease)
+            leases[name] = Holder(consume lease)
+            values[name] = value
+            return true
+        }
+
+        var evictablePages: Int { values.count }
+        func cheapestValue() -> Double? { values.values.min() }
+        func evictCheapest() { remove(values.min { ($0.value, $0.key) < ($1.value, $1.key) }!.key) }
+        func remove(_ name: Int) {
+            values[name] = nil
+            if let lease = leases.removeValue(forKey: name)?.lease.take() { pool.release(lease) }
+        }
+        func clear() { for name in Array(values.keys) { remove(name) } }
+    }
+
+    @Test func theCheapestLeavesWhicheverClassItIsOf() throws {
+        let pool = try Pool(bytes: 6 * 4096, pageBytes: 4096)
+        let economy = Economy(pool: pool)
+        let adapters = Shelf(.adapter, pool), experts = Shelf(.expert, pool)
+        economy.join(adapters)
+        economy.join(experts)
+        for (index, value) in [3.0, 1, 5].enumerated() { #expect(adapters.put(index, worth: value)) }
+        for (index, value) in [2.0, 4, 6].enumerated() { #expect(experts.put(index, worth: value)) }
+        #expect(economy.makeRoom(2, for: .kv))
+        #expect(adapters.values == [0: 3, 2: 5] && experts.values == [1: 4, 2: 6])
+        // An offer that is worth more than what wants its place stays.
+        #expect(!economy.makeRoom(3, for: .kv, below: 3))
+        #expect(pool.freePageCount == 2)
+        // Where not even everything would do, nobody leaves.
+        #expect(!economy.makeRoom(4, for: .kv, leaving: 3))
+        #expect(adapters.values.count + experts.values.count == 4)
+        #expect(economy.evictions == [.adapter: 1, .expert: 1])
+        adapters.clear()
+        experts.clear()
+        pool.checkInvariants()
+    }
+
+    @Test func floorsAndCeilingsHold() throws {
+        let pool = try Pool(bytes: 8 * 4096, pageBytes: 4096)
+        pool.setShare(PoolShare(floorPages: 2, ceilingPages: 4), for: .expert)
+        let economy = Economy(pool: pool)
+        let adapters = Shelf(.adapter, pool), experts = Shelf(.expert, pool)
+        economy.join(adapters)
+        economy.join(experts)
+        for index in 0..<4 { #expect(experts.put(index, worth: Double(index))) }
+        for index in 0..<4 { #expect(adapters.put(index, worth: 100)) }
+        // At its ceiling a class makes room for itself alone, however cheap others are.
+        adapters.values[0] = -1
+        #expect(economy.makeRoom(1, for: .expert))
+        #expect(experts.values.count == 3 && adapters.values.count == 4)
+        #expect(experts.put(9, worth: 50))
+        // Others take a class down to its floor and no further.
+        #expect(economy.makeRoom(6, for: .kv))
+        #expect(pool.pageCount(of: .expert) == 2 && adapters.values.isEmpty)
+        #expect(!economy.makeRoom(7, for: .kv))
+        experts.clear()
+    }
+
+    /// Random shelves against the definition: as long as there is no room, the cheapest of those that may leave goes.
+    @Test(arguments: [UInt64(1), 2, 3, 4]) func decidesAsDefined(seed: UInt64) throws {
+        var random = RandomSource(seed: seed)
+        let pool = try Pool(bytes: 32 * 4096, pageBytes: 4096)
+        pool.setShare(PoolShare(floorPages: 3, ceilingPages: 20), for: .expert)
+        let economy = Economy(pool: pool)
+        let shelves = [Shelf(.adapter, pool), Shelf(.expert, pool)]
+        for shelf in shelves { economy.join(shelf) }
+        var name = 0
+        for _ in 0..<2000 {
+            let shelf = shelves[Int.random(in: 0..<2, using: &random)]
+            let other = shelves[shelf === shelves[0] ? 1 : 0]
+            var own = shelf.values, others = other.values
+            // The model: free pages that are not kept for a floor, ceilings, and the cheapest first.
+            let floors: [PageClass: Int] = [.expert: 3], ceilings: [PageClass: Int] = [.expert: 20]
+            func room() -> Int {
+                let kept = max(0, (floors[other.use] ?? 0) - others.count)
+                return min(32 - own.count - others.count - kept, (ceilings[shelf.use] ?? .max) - own.count)
+            }
+            while room() < 1 {
+                let mayTake = (ceilings[shelf.use] ?? .max) > own.count && others.count > (floors[other.use] ?? 0)
+                let ownLeast = own.values.min(), otherLeast = mayTake ? others.values.min() : nil
+                if let otherLeast, ownLeast == nil || otherLeast < ownLeast! {
+                    others[others.min { $0.value < $1.value }!.key] = nil
+                } else {
+                    own[own.min { $0.value < $1.value }!.key] = nil
+                }
+            }
+            #expect(economy.makeRoom(1, for: shelf.use))
+            #expect(shelf.values == own && other.values == others, "seed \(seed)")
+            name += 1
+            #expect(shelf.put(name, worth: Double.random(in: 0..<1, using: &random)))
+            if Int.random(in: 0..<8, using: &random) == 0, let gone = other.values.keys.min() { other.remove(gone) }
+        }
+        pool.checkInvariants()
+        for shelf in shelves { shelf.clear() }
+    }
+}

@@ -57,13 +57,25 @@ private func blame<Call>(_ make: ([UInt8]) throws -> Call, _ text: String) -> St
         (#"{"prompt": "a", "temperature": -0.1}"#, "temperature"), (#"{"prompt": "a", "temperature": 1e9}"#, "temperature"),
         (#"{"prompt": "a", "temperature": "hot"}"#, "temperature"), (#"{"prompt": "a", "top_p": 0}"#, "top_p"), (#"{"prompt": "a", "top_k": -2}"#, "top_k"),
         (#"{"prompt": "a", "logit_bias": {"x": 1}}"#, "logit_bias"), (#"{"prompt": "a", "logit_bias": {"1": 101}}"#, "logit_bias"),
-        (#"{"prompt": "a", "logit_bias": [1]}"#, "logit_bias"), (#"{"prompt": "a", "stop": ""}"#, "stop"), (#"{"prompt": "a", "stop": [1]}"#, "stop"),
+        (#"{"prompt": "a", "logit_bias": [1]}"#, "logit_bias"), (#"{"prompt": "a", "stop": [""]}"#, "stop"), (#"{"prompt": "a", "stop": [1]}"#, "stop"),
         (#"{"prompt": "a", "stop": [null]}"#, "stop"), (#"{"prompt": "a", "logprobs": 21}"#, "logprobs"), (#"{"prompt": "a", "logprobs": true}"#, "logprobs"),
         (#"{"prompt": "a", "stream": "yes"}"#, "stream"), (#"{"prompt": "a", "stream_options": {}}"#, "stream_options"),
         (#"{"prompt": "a", "suffix": "b"}"#, "suffix"), (#"{"prompt": "a", "best_of": 2}"#, "best_of"), (#"{"prompt": "a", "model": 3}"#, "model"),
         (#"{"prompt": "a", "response_format": {"type": "json_object"}}"#, "response_format"), (#"{"prompt": "a", "seed": 1.5}"#, "seed"),
     ])
     func blamed(_ body: String, _ field: String) { #expect(blame(CompletionCall.init, body) == field, "\(body)") }
+
+    /// What would change the answer and is not there is refused by its name, in both calls; a value that asks for nothing is not.
+    @Test func unsupportedFieldsAreRefusedByName() throws {
+        for (name, harmless) in UnsupportedFields.all {
+            let wanted: JSON = ["type": "x"]
+            #expect(blame(CompletionCall.init, #"{"prompt": "a", "\#(name)": \#(wanted.text)}"#) == name)
+            #expect(blame(ChatCall.init, #"{"messages": [{"role": "user", "content": "a"}], "\#(name)": \#(wanted.text)}"#) == name)
+            for value in harmless + [.null] { _ = try CompletionCall(body: bytes(#"{"prompt": "a", "\#(name)": \#(value.text)}"#)) }
+        }
+        // What only informs is accepted.
+        _ = try CompletionCall(body: bytes(#"{"prompt": "a", "user": "u", "metadata": {"a": "b"}, "store": false, "service_tier": "auto", "stop": ""}"#))
+    }
 
     @Test func invalidUTF8() {
         #expect(throws: APIError.self) { try CompletionCall(body: bytes(#"{"prompt": ""#) + [0xFF, 0xFE] + bytes(#""}"#)) }

@@ -58,6 +58,7 @@ extension FieldReader {
     }
 
     func delivery() throws(APIError) -> DeliveryFields {
+        try refuseUnsupported()
         var fields = DeliveryFields()
         fields.model = try string("model")
         fields.n = try int("n", in: 1...Limits.choicesPerRequest) ?? 1
@@ -89,7 +90,8 @@ extension FieldReader {
     }
 
     private func stopStrings() throws(APIError) -> [String] {
-        guard let value = value("stop") else { return [] }
+        // Some clients say "none" so.
+        guard let value = value("stop"), value != "" else { return [] }
         let elements = value.array ?? [value]
         guard elements.count <= Limits.stopStrings else { throw .invalid("stop", "has more than \(Limits.stopStrings) strings.") }
         var strings: [String] = []

@@ -71,19 +71,9 @@ import Testing
         }
 
         func requests(_ count: UInt64, seed: UInt64) -> [GenerationRequest] {
-            var random = RandomSource(seed: seed)
-            return (1...count).map { (id: UInt64) in
-                let prompt = (0..<Int.random(in: 1...100, using: &random)).map { _ in Int32.random(in: 3..<Int32(resident.vocabularySize), using: &random) }
-                var request = GenerationRequest(
-                    id: RequestID(id), adapter: source == nil ? nil : [nil, AdapterName("one"), AdapterName("two")].randomElement(using: &random)!,
-                    prompt: prompt, maxTokens: Int.random(in: 1...20, using: &random))
-                request.ignoresEndTokens = true
-                request.sampling.temperature = Bool.random(using: &random) ? 0 : 1
-                request.sampling.seed = id
-                request.logprobs = 3
-                request.promptLogprobs = id % 3 == 0
-                return request
-            }
+            randomRequests(
+                count, seed: seed, vocabulary: resident.vocabularySize, adapters: source == nil ? [] : [nil, AdapterName("one"), AdapterName("two")],
+                maxTokens: 1...20)
         }
     }
 

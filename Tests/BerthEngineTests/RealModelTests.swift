@@ -21,20 +21,8 @@ import Testing
         let name = fixture == "mixtral" ? "experts" : "adapter-0"
         let checkpoint = try AdapterCheckpoint(directory: "\(folder)/adapters/\(name)", base: model.catalog)
         let source = AdapterSource(checkpoint, plan: model.plan(checkpoint))
-        var random = RandomSource(seed: 11)
-        let requests = (1...24).map { (id: UInt64) in
-            let length = Int.random(in: 1...100, using: &random)
-            let prompt = (0..<length).map { _ in Int32.random(in: 3..<Int32(model.vocabularySize), using: &random) }
-            var request = GenerationRequest(
-                id: RequestID(id), adapter: [nil, AdapterName("one"), AdapterName("two")].randomElement(using: &random)!, prompt: prompt,
-                maxTokens: Int.random(in: 0...30, using: &random))
-            request.ignoresEndTokens = true
-            request.sampling.temperature = Bool.random(using: &random) ? 0 : 1
-            request.sampling.seed = id
-            request.logprobs = 3
-            request.promptLogprobs = id % 3 == 0
-            return request
-        }
+        let requests = randomRequests(
+            24, seed: 11, vocabulary: model.vocabularySize, adapters: [nil, AdapterName("one"), AdapterName("two")], maxTokens: 0...30)
 
         func harness(pages: Int, _ configuration: EngineConfiguration = EngineConfiguration()) throws -> Harness {
             let harness = try Harness(model, pages: pages, configuration: configuration)

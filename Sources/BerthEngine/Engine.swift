@@ -96,7 +96,7 @@ public final class Engine {
         self.experts = experts.map { [pool, economy] in ExpertCache($0, pool: pool, economy: economy) }
         if let cache = self.experts {
             economy.join(cache)
-            (model as? Model)?.setProvider(cache)
+            model.setProvider(cache)
         }
         scratch = .allocate(capacity: model.compute.threads * model.vocabularySize)
         scratch.initialize(repeating: 0, count: model.compute.threads * model.vocabularySize)

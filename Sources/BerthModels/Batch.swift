@@ -63,4 +63,11 @@ public protocol CausalModel: AnyObject {
     /// A row's logits depend on its sequence alone, bit for bit: not on the rest of the batch, nor on how the sequence was
     /// cut into steps, nor on the number of threads.
     func forward(_ batch: Batch) -> Rows
+
+    /// Gives paged experts their provider, before the first step.
+    func setProvider(_ provider: any ExpertProvider)
+}
+
+extension CausalModel {
+    public func setProvider(_ provider: any ExpertProvider) { preconditionFailure("this model pages no experts") }
 }

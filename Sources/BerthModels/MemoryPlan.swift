@@ -28,13 +28,37 @@ public struct MemoryPlan: Sendable, Equatable {
 
     /// `block` and `expert` are bytes.
     public static func pageBytes(block: Int, expert: Int?) -> Int {
-        func rounded(_ bytes: Int) -> Int { (bytes + 4095) / 4096 * 4096 }
-        let block = rounded(block)
+        let block = WeightPlan.padded(block)
         guard let expert, expert > block else { return block }
         // The expert cut into n equal parts; more parts come closer to the block.
-        let sizes = (1...expert / block).map { rounded((expert + $0 - 1) / $0) }
+        let sizes = (1...expert / block).map { WeightPlan.padded((expert + $0 - 1) / $0) }
         func padding(_ size: Int) -> Double { 1 - Double(expert) / Double((expert + size - 1) / size * size) }
         return sizes.filter { padding($0) <= 0.03 }.min() ?? expert
+    }
+}
+
+/// What a model will take in several arrangements. The list of its weights, which is the long part of the answer, is made once.
+public struct MemoryPlanner {
+    private let configuration: ModelConfiguration
+    private let element: KVElement
+    private let denseBytes: Int, weightBytes: Int
+    private let expert: ExpertNeeds?
+
+    public init(_ configuration: ModelConfiguration, format: WeightFormat, kv: KVElement? = nil) {
+        let plan = WeightPlan(configuration, format: format, names: TensorNames(configuration, tensors: []))
+        self.configuration = configuration
+        element = kv ?? .standard(format)
+        (denseBytes, weightBytes) = (plan.denseBytes, plan.bytes)
+        expert = ExpertNeeds(plan, configuration)
+    }
+
+    public func plan(maxRows: Int, maxLogitRows: Int? = nil, pagesExperts: Bool = false) -> MemoryPlan {
+        let size = ScratchSize(configuration, maxRows: maxRows, maxLogitRows: maxLogitRows ?? Model.defaultLogitRows(maxRows: maxRows))
+        let layout = KVLayout(configuration, element: element, mostBytes: pagesExperts ? expert?.bytes ?? .max : .max)
+        return MemoryPlan(
+            denseBytes: denseBytes, expertBytes: weightBytes - denseBytes,
+            scratchBytes: Scratch.bytes(configuration, size) + Scratch.preparedBytes(configuration, size),
+            pageBytes: layout.pageBytes, blockTokens: layout.blockTokens, expert: expert)
     }
 }
 
@@ -46,10 +70,12 @@ public struct ExpertNeeds: Sendable, Equatable {
     /// Choices of one row in one layer.
     public let chosen: Int
 
+    /// Pages that one expert takes.
+    public func pages(of pageBytes: Int) -> Int { (bytes + pageBytes - 1) / pageBytes }
+
     init?(_ plan: WeightPlan, _ c: ModelConfiguration) {
         guard let experts = c.largestExperts, let first = plan.extents.firstIndex(where: { $0.expert != nil }) else { return nil }
-        func paged(_ index: Int) -> Int { (plan.extents[index].bytes + WeightPlan.alignment - 1) / WeightPlan.alignment * WeightPlan.alignment }
-        bytes = paged(first) + paged(first + 1)
+        bytes = WeightPlan.padded(plan.extents[first].bytes) + WeightPlan.padded(plan.extents[first + 1].bytes)
         count = Set(plan.extents.compactMap(\.expert)).count
         chosen = experts.chosen
     }

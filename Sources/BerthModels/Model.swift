@@ -23,7 +23,7 @@ public final class Model: CausalModel {
     private let layers: [DecoderLayer]
     private let head: LMHead
     private let rotary: [RotaryTable]
-    private let provider: ProviderSwitch
+    private let provider: ProviderPlace
 
     /// The experts that are on disk; nil where all are in memory.
     public let expertImage: ExpertImage?
@@ -92,7 +92,7 @@ public final class Model: CausalModel {
         scratch = Scratch(configuration, ScratchSize(configuration, maxRows: maxRows, maxLogitRows: self.maxLogitRows))
         rotary = configuration.ropes.map { [configuration] in RotaryTable($0, headDim: configuration.headDim) }
         embedding = Embedding(table: store.embeddingTable())
-        let provider = ProviderSwitch(expertImage == nil ? ResidentExperts(store, configuration, names: names) : nil)
+        let provider = ProviderPlace(expertImage == nil ? ResidentExperts(store, configuration, names: names) : nil)
         self.provider = provider
         layers = configuration.layers.indices.map { [store, configuration, map] index in
             DecoderLayer(store, configuration, names: names, provider: provider, layer: index, firstModule: map.layerStart[index])
@@ -105,18 +105,9 @@ public final class Model: CausalModel {
     public static func memoryPlan(
         configuration: ModelConfiguration, format: WeightFormat, kv: KVElement? = nil, maxRows: Int, maxLogitRows: Int? = nil, pagesExperts: Bool = false
     ) -> MemoryPlan {
-        let plan = WeightPlan(configuration, format: format, names: TensorNames(configuration, tensors: []))
-        let dense = plan.denseBytes
-        let size = ScratchSize(configuration, maxRows: maxRows, maxLogitRows: maxLogitRows ?? defaultLogitRows(maxRows: maxRows))
-        let expert = ExpertNeeds(plan, configuration)
-        let layout = KVLayout(configuration, element: kv ?? .standard(format), mostBytes: pagesExperts ? expert?.bytes ?? .max : .max)
-        return MemoryPlan(
-            denseBytes: dense, expertBytes: plan.bytes - dense,
-            scratchBytes: Scratch.bytes(configuration, size) + Scratch.preparedBytes(configuration, size),
-            pageBytes: layout.pageBytes, blockTokens: layout.blockTokens, expert: expert)
+        MemoryPlanner(configuration, format: format, kv: kv).plan(maxRows: maxRows, maxLogitRows: maxLogitRows, pagesExperts: pagesExperts)
     }
 
-    /// Gives paged experts their provider, before the first step.
     public func setProvider(_ provider: any ExpertProvider) {
         precondition(expertImage != nil, "this model has its experts")
         self.provider.current = provider
@@ -169,7 +160,7 @@ struct DecoderLayer {
     private let attention: Attention
     private let feedForward: FeedForward
 
-    init(_ store: WeightStore, _ c: ModelConfiguration, names: TensorNames, provider: any ExpertProvider, layer: Int, firstModule: Int) {
+    init(_ store: WeightStore, _ c: ModelConfiguration, names: TensorNames, provider: ProviderPlace, layer: Int, firstModule: Int) {
         typealias Offset = ModuleMap.Offset
         let path = TensorNames.layer(layer)
         attentionNorm = RMSNorm(weight: store.vector(path + ".input_layernorm"), epsilon: c.epsilon)

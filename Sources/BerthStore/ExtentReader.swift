@@ -48,18 +48,10 @@ public final class ExtentReader: Sendable {
         var place = memory
         for index in indices {
             let range = image.fileRange(of: index)!
-            let byteCount = image.extents[index].byteCount
-            var checksum = Checksum()
-            var done = 0
-            while done < range.paddedBytes {
-                let piece = min(range.paddedBytes - done, Self.pieceBytes)
-                try file.read(at: range.offset + done, into: UnsafeMutableRawBufferPointer(start: place + done, count: piece))
-                checksum.update(UnsafeRawBufferPointer(start: place + done, count: min(piece, byteCount - done)))
-                done += piece
-            }
-            guard image.isChecksum(checksum.value(), of: index) else {
-                throw StoreError(.malformed, "extent '\(image.extents[index].name)' of the image is corrupt", path: range.path)
-            }
+            let buffer = UnsafeMutableRawBufferPointer(start: place, count: range.paddedBytes)
+            let checksum = try PreparedImage.readChecked(
+                file, range.offset, buffer, first: image.extents[index].byteCount, pieceBytes: Self.pieceBytes)
+            try image.check(checksum, of: index)
             place += range.paddedBytes
         }
     }

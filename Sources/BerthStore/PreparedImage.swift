@@ -63,9 +63,7 @@ public final class PreparedImage: Sendable {
     public func read(_ index: Int, into destination: UnsafeMutableRawPointer) throws(StoreError) {
         guard let file else { throw StoreError(.missing, "the image is not stored") }
         let buffer = UnsafeMutableRawBufferPointer(start: destination, count: layout.extents[index].byteCount)
-        guard try Self.readChecked(file, layout.offsets[index], buffer) == checksums[index] else {
-            throw StoreError(.malformed, "extent '\(layout.extents[index].name)' of the image is corrupt", path: file.path)
-        }
+        try check(try Self.readChecked(file, layout.offsets[index], buffer), of: index)
     }
 
     /// Whether bytes that someone else read are those of the extent.
@@ -73,26 +71,32 @@ public final class PreparedImage: Sendable {
         bytes.count == layout.extents[index].byteCount && Checksum.of(bytes) == checksums[index]
     }
 
-    func isChecksum(_ checksum: UInt64, of index: Int) -> Bool { checksums[index] == checksum }
+    /// Throws where this is not the checksum of an extent.
+    func check(_ checksum: UInt64, of index: Int) throws(StoreError) {
+        guard checksum == checksums[index] else {
+            throw StoreError(.malformed, "extent '\(layout.extents[index].name)' of the image is corrupt", path: file?.path)
+        }
+    }
 
     /// Checks the resident extents; throws the name of one that is corrupt. One thread, about 10 GB/s.
     public func verify() throws(StoreError) {
         for (index, extent) in layout.extents.enumerated() {
             guard let bytes = bytes(of: index) else { continue }
-            guard isIntact(index, UnsafeRawBufferPointer(start: bytes, count: extent.byteCount)) else {
-                throw StoreError(.malformed, "extent '\(extent.name)' of the image is corrupt", path: file?.path)
-            }
+            try check(Checksum.of(UnsafeRawBufferPointer(start: bytes, count: extent.byteCount)), of: index)
         }
     }
 
-    /// Reads into `buffer` in pieces that stay in the cache between reading and checksumming; the checksum.
-    static func readChecked(_ file: ReadableFile, _ offset: Int, _ buffer: UnsafeMutableRawBufferPointer) throws(StoreError) -> UInt64 {
+    /// Reads into `buffer` in pieces that stay in the cache between reading and checksumming; the checksum of the first `count` bytes (nil: of all).
+    static func readChecked(
+        _ file: ReadableFile, _ offset: Int, _ buffer: UnsafeMutableRawBufferPointer, first count: Int? = nil, pieceBytes: Int = 256 << 10
+    ) throws(StoreError) -> UInt64 {
+        let count = count ?? buffer.count
         var checksum = Checksum()
         var done = 0
         while done < buffer.count {
-            let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<min(buffer.count, done + 256 << 10)])
+            let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<min(buffer.count, done + pieceBytes)])
             try file.read(at: offset + done, into: piece)
-            checksum.update(UnsafeRawBufferPointer(piece))
+            checksum.update(UnsafeRawBufferPointer(rebasing: piece.prefix(max(0, count - done))))
             done += piece.count
         }
         return checksum.value()

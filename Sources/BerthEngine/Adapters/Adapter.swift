@@ -37,8 +37,6 @@ final class Adapter {
     var lastUse: UInt64 = 0
     /// The engine's step of the last use, for its value.
     var lastUseStep = 0
-    /// When the read under way began, on the engine's clock.
-    var readTime: UInt64 = 0
     /// The time of the last use in nanoseconds of the engine's clock, for people.
     var lastUseTime: UInt64 = 0
 

@@ -8,6 +8,9 @@ import BerthMemory
 extension AdapterRegistry: EvictableClass {
     var use: PageClass { .adapter }
 
+    /// How fast adapters come back, in bytes per second: taken to be that of a common disk, packing included. It is not measured yet.
+    private static let readSpeed = 0.5e9
+
     /// Pages that idle adapters could give up.
     var evictablePages: Int { residents.reduce(0) { $0 + ($1.isIdle ? $1.pageCount : 0) } }
 
@@ -16,7 +19,7 @@ extension AdapterRegistry: EvictableClass {
 
     func cheapestValue() -> Double? {
         guard let cheapest else { return nil }
-        let seconds = Double(cheapest.source.bytes) / readSpeed / 1e9
+        let seconds = Double(cheapest.source.bytes) / Self.readSpeed
         return seconds / Double(cheapest.pageCount) / Double(1 + max(0, step - cheapest.lastUseStep))
     }
 

@@ -37,8 +37,6 @@ final class AdapterRegistry {
     private var tick: UInt64 = 0
     /// The engine's count of steps.
     var step = 0
-    /// How fast adapters come back, in bytes per nanosecond: a running mean over reads, begun with half a gigabyte per second.
-    var readSpeed = 0.5
     private var serial = 0
     private var nextTicket: UInt64 = 1
     private(set) var loads = 0
@@ -177,7 +175,7 @@ final class AdapterRegistry {
         guard let lease = pool.reserve(adapter.pageCount, for: .adapter) else { return .noRoom }
         let memory: UnsafeMutableRawPointer
         do {
-            memory = try window(of: lease)
+            memory = try window(of: lease, in: pool)
         } catch {
             pool.release(lease)
             return .noRoom
@@ -210,18 +208,6 @@ final class AdapterRegistry {
         }
         dropIfDone(adapter)
         return adapter
-    }
-
-    /// Windows over scattered pages are limited in number; idle adapters give theirs up for a new one.
-    private func window(of lease: borrowing Lease) throws(PoolError) -> UnsafeMutableRawPointer {
-        while true {
-            do {
-                return try pool.window(of: lease)
-            } catch {
-                guard cheapest != nil else { throw error }
-                evictCheapest()
-            }
-        }
     }
 
     func leaveMemory(_ adapter: Adapter, givingMemoryBack: Bool) {

@@ -19,6 +19,20 @@ protocol EvictableClass: AnyObject {
     func evictCheapest()
 }
 
+extension EvictableClass {
+    /// The window of a lease. Windows over scattered pages are limited in number: objects that may leave give theirs up for a new one.
+    func window(of lease: borrowing Lease, in pool: Pool) throws(PoolError) -> UnsafeMutableRawPointer {
+        while true {
+            do {
+                return try pool.window(of: lease)
+            } catch {
+                guard cheapestValue() != nil else { throw error }
+                evictCheapest()
+            }
+        }
+    }
+}
+
 /// Engine thread only.
 final class Economy {
     private let pool: Pool
@@ -43,8 +57,8 @@ final class Economy {
         return true
     }
 
-    /// Pages that a class would have if everything left that may.
-    func couldMakeRoom(_ pages: Int, for use: PageClass) -> Bool {
+    /// Whether a class would have so many pages if everything left that may.
+    private func couldMakeRoom(_ pages: Int, for use: PageClass) -> Bool {
         // A class at its ceiling helps only itself; one above its floor helps others down to it.
         let ceilingRoom = pool.ceilingRoom(for: use)
         let own = classes.first { $0.use == use }?.evictablePages ?? 0

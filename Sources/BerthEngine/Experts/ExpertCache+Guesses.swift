@@ -11,11 +11,10 @@ extension ExpertCache {
     func wantsForesight(ofLayer layer: Int, rows: Int) -> Bool { supply.options.prefetches }
 
     func foresee(layer: Int, _ experts: UnsafeBufferPointer<Int32>) {
-        guard let number = supply.layers.firstIndex(of: layer) else { return }
-        let first = number * supply.expertsPerLayer
+        let slots = slots(ofLayer: number(ofLayer: layer))
         for expert in experts {
             guard guessesInFlight < Limits.expertGuesses else { return }
-            let slot = slots[first + Int(expert)]
+            let slot = slots[Int(expert)]
             guard case .absent = slot.state else { continue }
             guard read(slot, isSpeculative: true, below: value(ofChance: Self.guessChance)) else { return }
             account.guesses += 1
@@ -28,8 +27,7 @@ extension ExpertCache {
     /// A layer has come: its guesses are settled.
     func settleGuesses(ofLayer number: Int) {
         guard guessesInFlight > 0 else { return }
-        let first = number * supply.expertsPerLayer
-        for slot in slots[first..<first + supply.expertsPerLayer] {
+        for slot in slots(ofLayer: number) {
             guard case .reading(isSpeculative: true) = slot.state else { continue }
             if !slot.isNeeded {
                 account.wrongGuesses += 1

@@ -19,6 +19,8 @@ final class ExpertCache: ExpertProvider {
     let pool: Pool
     let economy: Economy
     let policy: ExpertPolicy
+    private let slotsByLayer: [[ExpertSlot]]
+    /// All of them, in the order of the policy's numbers.
     let slots: [ExpertSlot]
     let pagesPerExpert: Int
     private let layerNumbers: [Int: Int]
@@ -50,11 +52,12 @@ final class ExpertCache: ExpertProvider {
         self.supply = supply
         self.pool = pool
         self.economy = economy
-        slots = supply.layers.indices.flatMap { layer in
+        slotsByLayer = supply.layers.indices.map { layer in
             (0..<supply.expertsPerLayer).map { expert in
                 ExpertSlot(id: ExpertID(layer: supply.layers[layer], expert: expert), key: ExpertKey(layer: layer, expert: expert))
             }
         }
+        slots = Array(slotsByLayer.joined())
         layerHits = Array(repeating: 0, count: supply.layers.count)
         layerUses = layerHits
         pagesPerExpert = (supply.bytes + pool.pageBytes - 1) / pool.pageBytes
@@ -75,6 +78,15 @@ final class ExpertCache: ExpertProvider {
 
     /// Budgets whose hit rates are estimated beside the real one, as shares of all experts: the curve whose knee says how much memory pays.
     private static let curveShares = [0.125, 0.25, 0.5, 0.75]
+
+    /// The number of a layer of the model among those that have experts.
+    func number(ofLayer layer: Int) -> Int {
+        guard let number = layerNumbers[layer] else { preconditionFailure("layer \(layer) has no experts on disk") }
+        return number
+    }
+
+    /// The experts of a layer, which is given by its number.
+    func slots(ofLayer number: Int) -> [ExpertSlot] { slotsByLayer[number] }
 
     // MARK: steps
 
@@ -105,27 +117,22 @@ final class ExpertCache: ExpertProvider {
         recorder?.requestEnded(step: policy.position.step, slot: number)
     }
 
-    private func record(layer: Int, _ demand: ExpertDemand) {
-        rowNumbers.withUnsafeBufferPointer { rows in
-            recorder!.turn(
-                step: policy.position.step, layer: layer, choices: UnsafeBufferPointer(start: demand.experts, count: demand.rows * demand.chosen), slots: rows)
-        }
-    }
-
     // MARK: ExpertProvider
 
     func begin(_ demand: ExpertDemand) -> [Int] {
-        guard let number = layerNumbers[demand.layer] else { preconditionFailure("layer \(demand.layer) has no experts on disk") }
+        let number = number(ofLayer: demand.layer)
         takeResults(waits: false)
         (self.demand, begun, run) = (demand, 0, 0)
-        let first = number * supply.expertsPerLayer
-        let active = demand.active.map { slots[first + $0.expert] }
+        let slots = slots(ofLayer: number)
+        let active = demand.active.map { slots[$0] }
         for slot in active {
             slot.isNeeded = true
             policy.hold(slot.key)
         }
+        let choices = UnsafeBufferPointer(start: demand.experts, count: demand.rows * demand.chosen)
         rowNumbers.withUnsafeBufferPointer { rows in
-            policy.noteUse(layer: number, choices: UnsafeBufferPointer(start: demand.experts, count: demand.rows * demand.chosen), slots: rows)
+            policy.noteUse(layer: number, choices: choices, slots: rows)
+            recorder?.turn(step: policy.position.step, layer: number, choices: choices, slots: rows)
         }
         settleGuesses(ofLayer: number)
         var reading: [ExpertSlot] = [], absent: [ExpertSlot] = []
@@ -148,7 +155,6 @@ final class ExpertCache: ExpertProvider {
                 account.misses += 1
             }
         }
-        if recorder != nil { record(layer: number, demand) }
         order += reading + absent
         beginReads()
         return order.map(\.id.expert)
@@ -209,7 +215,7 @@ final class ExpertCache: ExpertProvider {
         guard economy.makeRoom(pagesPerExpert, for: .expert, below: value), let lease = pool.reserve(pagesPerExpert, for: .expert) else { return false }
         let memory: UnsafeMutableRawPointer
         do {
-            memory = try window(of: lease)
+            memory = try window(of: lease, in: pool)
         } catch {
             pool.release(lease)
             return false
@@ -223,22 +229,10 @@ final class ExpertCache: ExpertProvider {
         return true
     }
 
-    /// Windows over scattered pages are limited in number; experts that may leave give theirs up for a new one.
-    private func window(of lease: borrowing Lease) throws(PoolError) -> UnsafeMutableRawPointer {
-        while true {
-            do {
-                return try pool.window(of: lease)
-            } catch {
-                guard policy.victim() != nil else { throw error }
-                evictCheapest()
-            }
-        }
-    }
-
     func takeResults(waits: Bool) {
         guard readsInFlight > 0 else { return }
         for result in supply.reader.results(waits: waits) {
-            let slot = slots[layerNumbers[result.id.layer]! * supply.expertsPerLayer + result.id.expert]
+            let slot = slots(ofLayer: number(ofLayer: result.id.layer))[result.id.expert]
             guard case .reading(let isSpeculative) = slot.state else { preconditionFailure("\(result.id) was reported without being read") }
             readsInFlight -= 1
             if isSpeculative { guessesInFlight -= 1 }

@@ -30,7 +30,6 @@ final class ExpertSlot {
     }
 
     var isResident: Bool { if case .resident = state { true } else { false } }
-    var isReading: Bool { if case .reading = state { true } else { false } }
     /// It can run, or never will.
     var isSettled: Bool {
         switch state {

@@ -52,15 +52,14 @@ public struct ExpertStatus: Sendable, Equatable {
 
 extension ExpertCache {
     var status: ExpertStatus {
-        let width = supply.expertsPerLayer
-        return ExpertStatus(
+        ExpertStatus(
             account: account, reader: supply.reader.account,
             layers: supply.layers.enumerated().map { number, layer in
                 ExpertLayerStatus(
-                    layer: layer, resident: slots[number * width..<(number + 1) * width].count(where: \.isResident), hits: layerHits[number],
+                    layer: layer, resident: slots(ofLayer: number).count(where: \.isResident), hits: layerHits[number],
                     uses: layerUses[number], srp: policy.consistency.layers[number].srp, sch: policy.consistency.layers[number].sch)
             },
-            expertsPerLayer: width, expertBytes: supply.bytes, capacity: policy.capacity, policy: policy.scoring.description,
+            expertsPerLayer: supply.expertsPerLayer, expertBytes: supply.bytes, capacity: policy.capacity, policy: policy.scoring.description,
             trials: policy.trials.map { ExpertStatus.Trial(policy: $0.scoring.description, hitRate: $0.hitRate) }, prefetches: supply.options.prefetches,
             curve: policy.curve)
     }

@@ -2,7 +2,7 @@
 
 import BerthCore
 
-/// Gives each request the least number that no other one has.
+/// Gives each request a number that no other one has, below the most requests that were there at a time.
 struct RequestNumbers {
     private var numbers: [RequestID: Int] = [:]
     private var unused: [Int] = []

@@ -5,15 +5,14 @@
 import BerthCore
 import BerthModels
 import BerthStore
-import Glibc
 
 /// Reads with a few threads. The memory of a read belongs to its thread until its result has been taken, so the reader is stopped, and its threads
 /// joined, before the pool goes away.
 public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
-    // Unchecked: everything mutable is touched under `mutex`, but `threads`, which is written in `init` and read in `stop`, by the host.
-    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private let work = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private let done = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    // Unchecked: everything mutable is touched under `monitor`, but `threads`, which is written in `init` and read in `stop`, by the host.
+    private let monitor = Monitor(conditions: 2)
+    /// Conditions of the monitor: there may be something to read; there is a result.
+    private static let (work, done) = (0, 1)
     private var demands: [ExpertRead] = []
     private var guesses: [ExpertRead] = []
     /// Reads under way that somebody waits for; the others are guesses.
@@ -31,9 +30,6 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
     public init(threads count: Int = Limits.expertReads, bytesPerExpert: Int, perform: @escaping @Sendable (ExpertRead) -> String?) {
         self.bytesPerExpert = bytesPerExpert
         self.perform = perform
-        pthread_mutex_init(mutex, nil)
-        pthread_cond_init(work, nil)
-        pthread_cond_init(done, nil)
         threads = (0..<count).map { _ in Thread(name: "berth-experts") { [unowned self] in self.run() } }
     }
 
@@ -49,35 +45,20 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
         }
     }
 
-    deinit {
-        pthread_cond_destroy(work)
-        pthread_cond_destroy(done)
-        pthread_mutex_destroy(mutex)
-        work.deallocate()
-        done.deallocate()
-        mutex.deallocate()
-    }
-
-    private func locked<Result>(_ body: () -> Result) -> Result {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
-        return body()
-    }
-
     // MARK: on the engine's thread
 
     public func begin(_ read: ExpertRead, isSpeculative: Bool) {
-        locked {
+        monitor.locked {
             if isSpeculative { guesses.append(read) } else { demands.append(read) }
-            pthread_cond_signal(work)
+            monitor.signal(Self.work)
         }
     }
 
     public func promote(_ id: ExpertID) {
-        locked {
+        monitor.locked {
             if let index = guesses.firstIndex(where: { $0.id == id }) {
                 demands.append(guesses.remove(at: index))
-                pthread_cond_signal(work)
+                monitor.signal(Self.work)
             } else if underWay[id] == true {
                 underWay[id] = false
                 demandsUnderWay += 1
@@ -86,7 +67,7 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
     }
 
     public func cancel(_ id: ExpertID) -> Bool {
-        locked {
+        monitor.locked {
             guard let index = guesses.firstIndex(where: { $0.id == id }) else { return false }
             guesses.remove(at: index)
             return true
@@ -94,10 +75,10 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
     }
 
     public func results(waits: Bool) -> [ExpertReadResult] {
-        locked {
+        monitor.locked {
             if waits, finished.isEmpty {
                 let start = EngineHost.monotonicNanoseconds()
-                while finished.isEmpty, !isClosed { pthread_cond_wait(done, mutex) }
+                while finished.isEmpty, !isClosed { monitor.wait(Self.done) }
                 sums.waitedNanoseconds += EngineHost.monotonicNanoseconds() - start
             }
             defer { finished.removeAll(keepingCapacity: true) }
@@ -105,14 +86,14 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
         }
     }
 
-    public var account: ExpertReaderAccount { locked { sums } }
+    public var account: ExpertReaderAccount { monitor.locked { sums } }
 
     /// Finishes the reads that threads are in the middle of, drops the others, and ends the threads.
     public func stop() {
-        locked {
+        monitor.locked {
             isClosed = true
-            pthread_cond_broadcast(work)
-            pthread_cond_broadcast(done)
+            monitor.broadcast(Self.work)
+            monitor.broadcast(Self.done)
         }
         for thread in threads { thread.join() }
     }
@@ -129,7 +110,7 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
     }
 
     private func take() -> (read: ExpertRead, isGuess: Bool)? {
-        locked {
+        monitor.locked {
             while !isClosed {
                 let isGuess = demands.isEmpty
                 if !isGuess || (!guesses.isEmpty && demandsUnderWay == 0) {
@@ -139,22 +120,22 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
                     if !isGuess { demandsUnderWay += 1 }
                     return (read, isGuess)
                 }
-                pthread_cond_wait(work, mutex)
+                monitor.wait(Self.work)
             }
             return nil
         }
     }
 
     private func report(_ read: ExpertRead, isGuess: Bool, _ failure: String?, isRetry: Bool) {
-        locked {
+        monitor.locked {
             // It may have been promoted meanwhile.
             if underWay.removeValue(forKey: read.id) == false { demandsUnderWay -= 1 }
             if underWay.isEmpty { sums.busyNanoseconds += EngineHost.monotonicNanoseconds() - busySince }
             sums.bytes += bytesPerExpert
             if isRetry { sums.retries += 1 }
             finished.append(ExpertReadResult(id: read.id, failure: failure))
-            pthread_cond_signal(done)
-            if demandsUnderWay == 0, !guesses.isEmpty { pthread_cond_broadcast(work) }
+            monitor.signal(Self.done)
+            if demandsUnderWay == 0, !guesses.isEmpty { monitor.broadcast(Self.work) }
         }
     }
 }

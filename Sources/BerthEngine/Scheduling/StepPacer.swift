@@ -28,6 +28,8 @@ struct StepPacer {
     /// What a step with many rows takes whatever their number: while experts are paged, the reading of those that are missing. Cutting a prompt
     /// into smaller chunks would only read them more often.
     var passNanoseconds = 0.0
+    /// What a step with a whole chunk takes beside the reading, at most.
+    private static let passAllowance = 1.5
     private(set) var times = StepTimeModel()
     /// The step whose time is not known yet.
     private var unfinished: (load: StepLoad, start: UInt64)?
@@ -49,7 +51,7 @@ struct StepPacer {
     /// - Parameter streams: the rows of those who wait for a token.
     func allowance(beside streams: StepLoad) -> Allowance {
         Allowance(
-            nanoseconds: max(interval, 1.5 * passNanoseconds, Self.leastStreams * times.nanoseconds(of: streams)),
+            nanoseconds: max(interval, Self.passAllowance * passNanoseconds, Self.leastStreams * times.nanoseconds(of: streams)),
             rows: passNanoseconds > interval ? .max : max(streams.rows + Self.firstChunkRows, Self.growth * times.largestRows))
     }
 

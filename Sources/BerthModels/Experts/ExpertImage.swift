@@ -37,8 +37,8 @@ public final class ExpertImage: Sendable {
             case .matrix(let downRows, let downColumns, _) = plan.extents[any + 1].kind
         else { preconditionFailure("experts without matrices") }
         (gateUp, down, self.format) = ((rows, columns), (downRows, downColumns), format)
-        downOffset = Self.paged(plan.extents[any].bytes)
-        bytes = downOffset + Self.paged(plan.extents[any + 1].bytes)
+        downOffset = WeightPlan.padded(plan.extents[any].bytes)
+        bytes = downOffset + WeightPlan.padded(plan.extents[any + 1].bytes)
         firstExtents = first
         layers = Set(first.keys.map(\.layer)).sorted()
         expertsPerLayer = experts.count
@@ -46,11 +46,6 @@ public final class ExpertImage: Sendable {
         self.image = image
         reader = try ExtentReader(image, mode: io)
     }
-
-    private static func paged(_ bytes: Int) -> Int { (bytes + WeightPlan.alignment - 1) / WeightPlan.alignment * WeightPlan.alignment }
-
-    /// Bytes of all experts.
-    public var totalBytes: Int { layers.count * expertsPerLayer * bytes }
 
     /// How the file is read in fact: direct, or buffered.
     public var mode: ExtentReader.Mode { reader.mode }

@@ -33,10 +33,10 @@ public struct ExpertDemand {
     public let chosen: Int
     /// `[rows][chosen]`: experts of each row, falling by probability. Valid until `end`.
     public let experts: UnsafePointer<Int32>
-    /// The chosen experts in rising order, each with its number of rows.
-    public let active: [(expert: Int, rows: Int)]
+    /// The chosen experts in rising order.
+    public let active: [Int]
 
-    public init(layer: Int, rows: Int, chosen: Int, experts: UnsafePointer<Int32>, active: [(expert: Int, rows: Int)]) {
+    public init(layer: Int, rows: Int, chosen: Int, experts: UnsafePointer<Int32>, active: [Int]) {
         self.layer = layer
         self.rows = rows
         self.chosen = chosen
@@ -66,7 +66,7 @@ public protocol ExpertProvider: AnyObject {
 
 /// All experts in memory, always.
 final class ResidentExperts: ExpertProvider {
-    private var layers: [[Expert]]
+    private let layers: [[Expert]]
     private var order: [Int] = []
     private var layer = 0
 
@@ -83,7 +83,7 @@ final class ResidentExperts: ExpertProvider {
 
     func begin(_ demand: ExpertDemand) -> [Int] {
         layer = demand.layer
-        order = demand.active.map(\.expert)
+        order = demand.active
         return order
     }
 
@@ -95,17 +95,9 @@ final class ResidentExperts: ExpertProvider {
     func foresee(layer: Int, _ experts: UnsafeBufferPointer<Int32>) {}
 }
 
-/// Stands where the layers expect their provider, so that an engine can set its own after the model was built.
-final class ProviderSwitch: ExpertProvider {
+/// Where the layers find their provider: an engine puts its own there after the model was built.
+final class ProviderPlace {
     var current: (any ExpertProvider)?
 
     init(_ provider: (any ExpertProvider)?) { current = provider }
-
-    func begin(_ demand: ExpertDemand) -> [Int] { current!.begin(demand) }
-    func ready(at position: Int) -> Int { current!.ready(at: position) }
-    func weights(at position: Int) -> Expert? { current!.weights(at: position) }
-    func finished(before position: Int) { current!.finished(before: position) }
-    func end() { current!.end() }
-    func wantsForesight(ofLayer layer: Int, rows: Int) -> Bool { current!.wantsForesight(ofLayer: layer, rows: rows) }
-    func foresee(layer: Int, _ experts: UnsafeBufferPointer<Int32>) { current!.foresee(layer: layer, experts) }
 }

@@ -14,7 +14,7 @@ struct MixtureOfExperts {
     let layer: Int
     private let routerLinear: Linear
     private let router: Router
-    private let provider: any ExpertProvider
+    private let providerPlace: ProviderPlace
     private let format: WeightFormat
     private let shared: DenseMLP?
     /// The module number of expert 0's gate.
@@ -22,7 +22,7 @@ struct MixtureOfExperts {
     private let hiddenSize: Int, width: Int
 
     init(
-        _ store: WeightStore, _ c: ModelConfiguration, _ experts: ModelConfiguration.Experts, names: TensorNames.Experts, provider: any ExpertProvider,
+        _ store: WeightStore, _ c: ModelConfiguration, _ experts: ModelConfiguration.Experts, names: TensorNames.Experts, provider: ProviderPlace,
         layer: Int, firstModule: Int
     ) {
         typealias Offset = ModuleMap.Offset
@@ -40,9 +40,14 @@ struct MixtureOfExperts {
             shared = nil
         }
         routerLinear = Linear(store, names.block + ".gate", modules: routerModules, widths: routerWidths)
-        self.provider = provider
+        providerPlace = provider
         format = store.format(of: TensorNames.gateUp(names, 0))
         self.firstModule = firstModule + Offset.experts
+    }
+
+    private var provider: any ExpertProvider {
+        guard let provider = providerPlace.current else { preconditionFailure("paged experts without a provider") }
+        return provider
     }
 
     /// Adds the mixture's result for the normalised rows `x` to `residual`. `next` looks ahead while experts are read.
@@ -50,7 +55,7 @@ struct MixtureOfExperts {
         let compute = step.compute
         let logits = step.scratch.routerLogits.first(step.rows).columns(0..<routerLinear.weights.outputs)
         routerLinear(x, into: logits, step)
-        var routing = router.route(logits, scratch: step.scratch, compute)
+        let routing = router.route(logits, scratch: step.scratch, compute)
         let order = provider.begin(
             ExpertDemand(layer: layer, rows: step.rows, chosen: router.chosen, experts: routing.experts, active: routing.active(of: router.experts)))
         routing.sort(by: order)

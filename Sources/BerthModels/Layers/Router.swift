@@ -23,19 +23,16 @@ struct Routing {
     /// The places of the expert at a position of the order.
     func places(at position: Int) -> Range<Int> { Int(starts[position])..<Int(starts[position + 1]) }
 
-    /// The experts that rows have chosen, in rising order, and by how many.
-    func active(of experts: Int) -> [(expert: Int, rows: Int)] {
+    /// Counts the rows of each expert; those that have any, in rising order.
+    func active(of experts: Int) -> [Int] {
         for expert in 0...experts { starts[expert] = 0 }
         for choice in 0..<rows * chosen { starts[Int(self.experts[choice])] += 1 }
-        var active: [(expert: Int, rows: Int)] = []
-        active.reserveCapacity(min(experts, rows * chosen))
-        for expert in 0..<experts where starts[expert] > 0 { active.append((expert, Int(starts[expert]))) }
-        return active
+        return (0..<experts).filter { starts[$0] > 0 }
     }
 
     /// Gives every choice its place, experts in the order `order`. A counting sort, stable: rows keep their order within an expert, so
     /// rows of one adapter stay together.
-    mutating func sort(by order: [Int]) {
+    func sort(by order: [Int]) {
         let most = (order.max() ?? 0) + 1
         // Where the next place of an expert is.
         withUnsafeTemporaryAllocation(of: Int32.self, capacity: most) { next in

@@ -63,6 +63,9 @@ public struct WeightPlan: Sendable {
     /// Of every extent: a page.
     public static let alignment = 4096
 
+    /// What so many bytes take in whole pages.
+    static func padded(_ bytes: Int) -> Int { (bytes + alignment - 1) / alignment * alignment }
+
     /// The extent called `name`. It must exist.
     public subscript(name: String) -> WeightExtent {
         guard let index = indices[name] else { preconditionFailure("no extent \(name)") }
@@ -72,7 +75,7 @@ public struct WeightPlan: Sendable {
     public func contains(_ name: String) -> Bool { indices[name] != nil }
 
     private mutating func add(_ name: String, _ kind: WeightExtent.Kind, _ sources: [WeightSource], bytes size: Int, expert: ExpertID?) {
-        let offset = (bytes + Self.alignment - 1) / Self.alignment * Self.alignment
+        let offset = Self.padded(bytes)
         precondition(indices.updateValue(extents.count, forKey: name) == nil, "two extents are called \(name)")
         extents.append(WeightExtent(name: name, kind: kind, sources: sources, offset: offset, bytes: size, expert: expert))
         bytes = offset + size

@@ -38,15 +38,14 @@ private enum Assembly {
 
         let maxRunning = min(configuration.maxRunning ?? 64, configuration.maxBatchTokens ?? .max)
         let threads = configuration.threads ?? Machine.physicalCores
+        let memoryPlanner = MemoryPlanner(modelConfiguration, format: configuration.weights, kv: configuration.kv)
         let budget = try MemoryBudget(
             total: configuration.memory ?? Machine.defaultMemory,
             MemoryBudget.Needs(
                 vocabulary: modelConfiguration.vocabularySize, tokenizerTokens: tokenizer.vocabularySize, threads: threads,
                 maxRows: configuration.maxBatchTokens, experts: configuration.expertMemory, kv: configuration.kvMemory, adapters: configuration.adapterMemory
             ) { maxRows, pagesExperts in
-                Model.memoryPlan(
-                    configuration: modelConfiguration, format: configuration.weights, kv: configuration.kv, maxRows: maxRows, maxLogitRows: maxRunning,
-                    pagesExperts: pagesExperts)
+                memoryPlanner.plan(maxRows: maxRows, maxLogitRows: maxRunning, pagesExperts: pagesExperts)
             })
         let maxRows = budget.maxRows
         for line in budget.lines { logger.info("\(line)") }

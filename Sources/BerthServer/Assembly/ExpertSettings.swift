@@ -13,7 +13,7 @@ extension ExpertOptions {
         if let directory = configuration.cacheDirectory, let model = configuration.model {
             let count = image.layers.count * image.expertsPerLayer
             let history = RoutingHistory(directory: directory, model: model + " " + configuration.weights.rawValue, experts: count)
-            popularity = history.read(experts: count)
+            popularity = history.read()
             rememberPopularity = { popularity in
                 do { try history.write(popularity) } catch { logger.warning("the routing's history could not be kept: \(error)") }
             }

@@ -57,14 +57,13 @@ struct MemoryBudget {
     /// Throws, with the least that would do, where the model does not fit.
     init(total: ByteSize, _ needs: Needs) throws {
         self.total = total.bytes
-        let resident = needs.plan(needs.maxRows ?? Self.residentRows, false)
+        let residentRows = needs.maxRows ?? Self.residentRows
+        let resident = needs.plan(residentRows, false)
         process = Self.processBytes + needs.tokenizerTokens * Self.tokenizerBytesPerToken + needs.threads * Self.bytesPerThread(vocabulary: needs.vocabulary)
-        let isBounded = resident.expert.map { expert in
-            needs.experts.map { $0.bytes(of: resident.expertBytes) < resident.expertBytes && expert.count > 0 } ?? false
-        }
-        let whole = Self.least(resident, fixed: resident.bytes + process, rows: needs.maxRows ?? Self.residentRows, pagesExperts: false)
-        pagesExperts = resident.expert != nil && (isBounded == true || total.bytes < whole)
-        var rows = needs.maxRows ?? Self.residentRows
+        let isBounded = needs.experts.map { $0.bytes(of: resident.expertBytes) < resident.expertBytes } ?? false
+        let whole = Self.least(resident, fixed: resident.bytes + process, rows: residentRows, pagesExperts: false)
+        pagesExperts = resident.expert != nil && (isBounded || total.bytes < whole)
+        var rows = residentRows
         if pagesExperts, needs.maxRows == nil {
             rows = Self.pagedRows.first { needs.plan($0, true).scratchBytes <= total.bytes / Self.pagedScratchShare } ?? rows
         }
@@ -96,7 +95,7 @@ struct MemoryBudget {
         let tokens = pagesExperts ? min(rows, residentRows) : rows
         var pages = leastSequences * ((tokens + plan.blockTokens - 1) / plan.blockTokens + 1)
         if pagesExperts, let expert = plan.expert {
-            pages += ExpertSupply.leastResident(chosen: expert.chosen, count: expert.count) * ((expert.bytes + pageBytes - 1) / pageBytes)
+            pages += ExpertSupply.leastResident(chosen: expert.chosen, count: expert.count) * expert.pages(of: pageBytes)
         }
         return fixed + pages * pageBytes
     }
@@ -105,7 +104,7 @@ struct MemoryBudget {
         var shares: [PageClass: PoolShare] = [:]
         var warnings: [String] = []
         if let expert {
-            let pagesPerExpert = (expert.bytes + pageBytes - 1) / pageBytes
+            let pagesPerExpert = expert.pages(of: pageBytes)
             let least = ExpertSupply.leastResident(chosen: expert.chosen, count: expert.count)
             var share = PoolShare(floorPages: least * pagesPerExpert)
             if let wanted = needs.experts {
@@ -140,7 +139,7 @@ struct MemoryBudget {
         ]
         if let expert {
             let ceiling = min(pool / pageBytes, shares[.expert]?.ceilingPages ?? .max)
-            let most = min(expert.count, ceiling / ((expert.bytes + pageBytes - 1) / pageBytes))
+            let most = min(expert.count, ceiling / expert.pages(of: pageBytes))
             lines.append(
                 "experts: \(expert.count) of \(ByteSize(bytes: expert.bytes)) on disk, at most \(most) (\(most * 100 / expert.count) %) in the pool at a time; steps of up to \(maxRows) tokens")
         }

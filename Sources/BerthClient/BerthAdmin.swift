@@ -26,7 +26,7 @@ public struct BerthAdmin: Sendable {
 
     /// Keeps the adapter in memory, or lets it go again.
     public func pinAdapter(_ name: String, pinned: Bool = true) async throws(BerthClientError) {
-        _ = try await post("/adapters/\(name)/pin", ["pinned": .bool(pinned)])
+        _ = try await post("/adapters/\(Self.escaped(name))/pin", ["pinned": .bool(pinned)])
     }
 
     /// Every registered adapter: state, bytes, digest, modules, uses.
@@ -40,6 +40,14 @@ public struct BerthAdmin: Sendable {
 
     /// The requests that wait or run.
     public func requests() async throws(BerthClientError) -> JSON { try await get("/requests") }
+
+    /// A name as one segment of a path.
+    static func escaped(_ name: String) -> String {
+        name.utf8.reduce(into: "") { text, byte in
+            let isPlain = byte < 0x80 && (Character(UnicodeScalar(byte)).isLetter || Character(UnicodeScalar(byte)).isNumber || "-._~".utf8.contains(byte))
+            text += isPlain ? String(UnicodeScalar(byte)) : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+        }
+    }
 
     private func get(_ path: String) async throws(BerthClientError) -> JSON { try await Exchange.json(socketPath, .get, path) }
 

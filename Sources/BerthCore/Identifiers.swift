@@ -7,25 +7,31 @@ public struct RequestID: Sendable, Hashable, CustomStringConvertible {
     public var description: String { String(rawValue) }
 }
 
-/// The name of an adapter: 1 to `Limits.adapterNameBytes` of letters, digits, `.`, `_`, `-` and `:`, not starting with `.` or `-`.
+/// The name of an adapter: parts between slashes (`org/name`), each of letters, digits, `.`, `_`, `-` and `:`, and not starting with `.` or
+/// `-`; 1 to `Limits.adapterNameBytes` bytes in all.
 ///
-/// No slashes (names become file names), no commas (names stand in comma-separated metric labels).
+/// So no part is empty, `.` or `..`. No commas: names stand in comma-separated metric labels. A name never becomes part of a path; where a
+/// folder gives the name, it is one without slashes.
 public struct AdapterName: Sendable, Hashable, Comparable, CustomStringConvertible {
     public let text: String
 
     /// Nil where `text` is not a valid name.
     public init?(_ text: String) {
-        let bytes = text.utf8
-        guard let first = bytes.first, bytes.count <= Limits.adapterNameBytes, first != UInt8(ascii: "."), first != UInt8(ascii: "-") else { return nil }
-        let isAllowed = bytes.allSatisfy { byte in
+        guard text.utf8.count <= Limits.adapterNameBytes else { return nil }
+        let parts = text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        guard parts.allSatisfy(Self.isPart) else { return nil }
+        self.text = text
+    }
+
+    private static func isPart(_ bytes: Substring.UTF8View) -> Bool {
+        guard let first = bytes.first, first != UInt8(ascii: "."), first != UInt8(ascii: "-") else { return false }
+        return bytes.allSatisfy { byte in
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
                 UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: ":"): true
             default: false
             }
         }
-        guard isAllowed else { return nil }
-        self.text = text
     }
 
     public static func < (left: AdapterName, right: AdapterName) -> Bool { left.text < right.text }

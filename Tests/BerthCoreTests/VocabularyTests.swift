@@ -21,8 +21,8 @@ import Testing
     }
 
     @Test func adapterNamesAreSafeAsFileNamesAndLabels() {
-        for good in ["support-bot", "legal.de", "a", "A_1:v2"] { #expect(AdapterName(good)?.text == good) }
-        for bad in ["", ".", "..", ".hidden", "-rf", "a/b", "a,b", "a b", "ä", "a\n", String(repeating: "a", count: Limits.adapterNameBytes + 1)] {
+        for good in ["support-bot", "legal.de", "a", "A_1:v2", "org/name", "a/b/c-1.0"] { #expect(AdapterName(good)?.text == good) }
+        for bad in ["", ".", "..", ".hidden", "-rf", "/", "/a", "a/", "a//b", "a/../b", "../a", "a/.", "a/.b", "a/-b", "a,b", "a b", "ä", "a\n", String(repeating: "a", count: Limits.adapterNameBytes + 1)] {
             #expect(AdapterName(bad) == nil)
         }
     }

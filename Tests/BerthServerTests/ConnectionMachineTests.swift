@@ -139,9 +139,12 @@ extension ConnectionMachine.Action {
         #expect(describe(.head, "/v1/models") == "/v1/models")
         #expect(describe(.get, "/v1/models/a%3ab") == "/v1/models/{id} a:b")
         #expect(describe(.get, "/v1/models/a%2Fb") == "/v1/models/{id} a/b")
+        #expect(describe(.get, "/v1/models/a/b%2Fc/d") == "/v1/models/{id} a/b/c/d")
         #expect(describe(.post, "/adapters/x/pin") == "/adapters/{name}/pin x")
+        #expect(describe(.post, "/adapters/x/pin/pin") == "/adapters/{name}/pin x/pin")
+        #expect(describe(.post, "/adapters/pin") == "unknown")
         #expect(describe(.delete, "/v1/models") == "GET,HEAD")
-        for path in ["/", "/v1", "/v1/models/", "//v1/models", "/v1//models", "/v1/models/%", "/v1/models/%zz", "/v1/models/%00", "/v1/models/%ff", "/v1/models/a/b", "*", "/V1/models"] {
+        for path in ["/", "/v1", "/v1/models/", "//v1/models", "/v1//models", "/v1/models/%", "/v1/models/%zz", "/v1/models/%00", "/v1/models/%ff", "/v1/models/a//b", "/v1/models/a/", "/adapters%2Fx/pin", "*", "/V1/models"] {
             #expect(describe(.get, path) == "unknown", "\(path)")
         }
     }

@@ -96,6 +96,7 @@ private func output(_ prompt: String, _ count: Int, adapter: String? = nil) -> S
         #expect(client.get("/v1/models").json["data"]?.array?.map { $0["id"]?.string } == ["tiny", "alpha", "beta:2"])
         #expect(client.get("/v1/models/beta%3A2").json["parent"] == "tiny")
         #expect(client.get("/v1/models/base").json["id"] == "tiny")
+        #expect(client.get("/v1/models").status == .ok && client.get("/v1/models/").status == .notFound)
         #expect(client.get("/v1/models/nope").errorCode == "model_not_found")
         #expect(client.post("/tokenize", ["prompt": "ab"]).json == ["tokens": [256, 97, 98], "count": 3, "max_model_len": 2000])
         #expect(client.post("/tokenize", ["messages": [["role": "u", "content": "a"]], "add_generation_prompt": false]).json["count"] == 5)
@@ -108,6 +109,25 @@ private func output(_ prompt: String, _ count: Int, adapter: String? = nil) -> S
         let head = client.answer()
         #expect(head.status == .ok && head.body.isEmpty && head.fields[.contentLength] != "0")
         #expect(client.get("/v1/models").status == .ok, "all of it on one connection")
+    }
+
+    /// As other servers' clients send them: in bodies, in a path as segments or escaped.
+    @Test func namesMayHaveSlashes() {
+        let daemon = TestDaemon(adapters: ["org/french", "org/french/pin"]).waitUntilReady()
+        defer { daemon.stop() }
+        let client = TestClient(daemon.socket)!, admin = TestClient(daemon.adminSocket)!
+        for path in ["org/french", "org%2Ffrench", "org%2ffrench"] {
+            #expect(client.get("/v1/models/\(path)").json["id"] == "org/french")
+            #expect(admin.post("/adapters/\(path)/pin", ["pinned": true]).json["name"] == "org/french")
+        }
+        #expect(admin.post("/adapters/org/french/pin/pin", [:]).json["name"] == "org/french/pin")
+        for path in ["org", "org//french", "/org/french", "org/french/", "org/../org/french", "org%2F"] { #expect(client.get("/v1/models/\(path)").status == .notFound, "\(path)") }
+        #expect(client.get("/v1/models/org%2F..%2Ffrench").errorCode == "model_not_found")
+        #expect(client.post("/v1/completions", ["model": "org/french", "prompt": "a", "max_tokens": 1]).json["model"] == "org/french")
+        #expect(admin.post("/v1/load_lora_adapter", ["lora_name": "org/new", "lora_path": "/good"]).json["name"] == "org/new")
+        #expect(admin.post("/v1/load_lora_adapter", ["lora_name": "org/../new", "lora_path": "/good"]).status == .badRequest)
+        #expect(admin.post("/v1/unload_lora_adapter", ["lora_name": "org/new"]).status == .ok)
+        #expect(client.get("/v1/models/org/new").status == .notFound)
     }
 
     @Test func pipelining() {

@@ -86,7 +86,7 @@ extension FieldReader {
     fileprivate func adapterName(_ key: String) throws(APIError) -> AdapterName {
         let value = try required(key)
         guard let text = value.string, let name = AdapterName(text) else {
-            throw .invalid(key, "must be 1 to \(Limits.adapterNameBytes) letters, digits, '.', '_', '-' or ':', and start with none of '.' and '-'.")
+            throw .invalid(key, "must be 1 to \(Limits.adapterNameBytes) letters, digits, '.', '_', '-' or ':', in parts between slashes, none of which is empty or starts with '.' or '-'.")
         }
         return name
     }

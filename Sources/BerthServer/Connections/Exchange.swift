@@ -12,7 +12,7 @@ final class Exchange {
     let request: IncomingRequest
     let peer: PeerCredentials?
     let startNanoseconds: UInt64
-    /// The segments that a route's placeholders matched, percent-decoded.
+    /// What the route's placeholder stands for, percent-decoded.
     var parameters: [String] = []
     /// The client left before the answer was complete.
     var onAbandon: (() -> Void)?

@@ -5,7 +5,8 @@ import HTTPTypes
 
 struct Route {
     let method: HTTPRequest.Method
-    /// As in the documentation: "/v1/models/{id}". A placeholder takes one segment.
+    /// As in the documentation: "/v1/models/{id}". A placeholder, of which there is one at most, takes one segment or more: names may
+    /// have slashes.
     let pattern: String
     let handle: (Exchange) -> Void
 
@@ -19,8 +20,25 @@ struct Route {
 struct Router {
     private struct Entry {
         let route: Route
-        /// Nil is a placeholder.
-        let segments: [String?]
+        /// Before the placeholder, or all.
+        let prefix: [String]
+        /// After the placeholder; nil where there is none.
+        let suffix: [String]?
+
+        init(_ route: Route) {
+            self.route = route
+            let segments = route.pattern.split(separator: "/").map(String.init)
+            let place = segments.firstIndex { $0.hasPrefix("{") }
+            prefix = Array(segments[..<(place ?? segments.count)])
+            suffix = place.map { Array(segments[($0 + 1)...]) }
+        }
+
+        /// What the placeholder stands for, if there is one; nil where the path is another's.
+        func parameters(_ path: [String]) -> [String]? {
+            guard let suffix else { return path == prefix ? [] : nil }
+            guard path.count > prefix.count + suffix.count, path.starts(with: prefix), path.suffix(suffix.count) == suffix[...] else { return nil }
+            return [path[prefix.count..<(path.count - suffix.count)].joined(separator: "/")]
+        }
     }
 
     enum Match {
@@ -33,9 +51,7 @@ struct Router {
     private let entries: [Entry]
 
     init(_ routes: [Route]) {
-        entries = routes.map { route in
-            Entry(route: route, segments: route.pattern.split(separator: "/").map { $0.hasPrefix("{") ? nil : String($0) })
-        }
+        entries = routes.map(Entry.init)
     }
 
     /// HEAD is GET without its body.
@@ -43,7 +59,7 @@ struct Router {
         guard let segments = Self.segments(path) else { return .unknownPath }
         var allowed: [HTTPRequest.Method] = []
         for entry in entries {
-            guard let parameters = Self.parameters(entry.segments, segments) else { continue }
+            guard let parameters = entry.parameters(segments) else { continue }
             if entry.route.method == method || entry.route.method == .get && method == .head {
                 return .found(entry.route, parameters: parameters)
             }
@@ -51,19 +67,6 @@ struct Router {
             if entry.route.method == .get { allowed.append(.head) }
         }
         return allowed.isEmpty ? .unknownPath : .wrongMethod(allowed: allowed)
-    }
-
-    private static func parameters(_ pattern: [String?], _ segments: [String]) -> [String]? {
-        guard pattern.count == segments.count else { return nil }
-        var parameters: [String] = []
-        for (expected, segment) in zip(pattern, segments) {
-            if let expected {
-                guard expected == segment else { return nil }
-            } else {
-                parameters.append(segment)
-            }
-        }
-        return parameters
     }
 
     /// The decoded segments of a path; nil where it is not one that we could mean (empty segments, bad escapes).

@@ -5,8 +5,9 @@
 // refused by name. What is *absent* is legal (layers left out); finding nothing at all is not.
 //
 // Life: opened when an adapter is registered (some kilobytes are read; no descriptor stays open, so a hundred thousand
-// adapters may be registered), read by `load` each time it is paged in, in which the weights are checked too. The
-// file's identity is compared at every reading: an adapter replaced under its registration is an error, not a mixture.
+// adapters may be registered), read by `load` each time it is paged in, in which the weights are checked too. Both
+// files' identities are compared at every reading, before and after: an adapter replaced under its registration is an
+// error, not a mixture. Whoever wants to serve what is there now compares stamps, and opens the adapter anew.
 // Files are read, never mapped, so that nobody can kill the daemon by truncating one. A value; any thread may use it.
 
 import BerthCore
@@ -24,7 +25,8 @@ public struct AdapterCheckpoint: Sendable {
     /// Size of the tensor file.
     public let fileBytes: Int
 
-    let identity: ReadableFile.Identity
+    /// The version of the files that was validated.
+    public let stamp: AdapterStamp
     /// Tensors that are copies of base weights, to be compared when the adapter is read.
     let copies: [BaseCopy]
 
@@ -44,7 +46,7 @@ public struct AdapterCheckpoint: Sendable {
     /// adapter that is not named "default" in a subfolder). Throws the first reason to refuse it.
     public init(directory given: String, base: ModuleCatalog) throws(AdapterRejection) {
         do throws(AdapterRejection) {
-            try self.init(in: try Self.locate(given), base: base)
+            try self.init(in: try AdapterPlace(of: given).directory(), base: base)
         } catch {
             throw error.at(given)
         }
@@ -55,8 +57,11 @@ public struct AdapterCheckpoint: Sendable {
         let json: JSON
         let file: ReadableFile
         let header: SafetensorsHeader
+        let configurationIdentity: ReadableFile.Identity
         do throws(StoreError) {
-            json = try ReadableFile.configuration("\(directory)/\(Self.configurationName)")
+            let file = try ReadableFile(path: "\(directory)/\(Self.configurationName)")
+            configurationIdentity = file.identity
+            json = try file.configuration()
         } catch {
             throw AdapterRejection(error)
         }
@@ -73,7 +78,7 @@ public struct AdapterCheckpoint: Sendable {
         } catch {
             throw AdapterRejection(error)
         }
-        identity = file.identity
+        stamp = AdapterStamp(directory: directory, configuration: configurationIdentity, tensors: file.identity)
         fileBytes = file.bytes
 
         var assembly = try AdapterAssembly(configuration: configuration, base: base)
@@ -84,26 +89,9 @@ public struct AdapterCheckpoint: Sendable {
         builder.update("berth adapter 1")
         builder.update(json.utf8)
         builder.update(header.digest.bytes)
-        builder.update(identity.text)
+        builder.update(file.identity.text)
         digest = builder.finish().description
         warnings = configuration.warnings
-    }
-
-    /// The folder that holds `adapter_config.json`.
-    private static func locate(_ given: String) throws(AdapterRejection) -> String {
-        if exists("\(given)/\(configurationName)") { return given }
-        let folders: [String]
-        do throws(StoreError) {
-            folders = try subfolders(of: given).filter { exists("\(given)/\($0)/\(configurationName)") }
-        } catch {
-            throw AdapterRejection(error)
-        }
-        guard folders.count == 1 else {
-            throw AdapterRejection(
-                configurationName,
-                folders.isEmpty ? "\(configurationName) is missing" : "there are \(folders.count) subfolders with an \(configurationName); name one of them")
-        }
-        return "\(given)/\(folders[0])"
     }
 }
 

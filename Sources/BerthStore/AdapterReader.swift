@@ -32,13 +32,15 @@ extension AdapterCheckpoint {
             let isRankMajor = use.role == .a && modules[use.module].kind != .embedding
             let source = isRankMajor ? use.factor : use.factor.transposed
             guard copyMatrix(source, from: UnsafeRawPointer(scratch.baseAddress!), to: destination(use.module, use.role), as: type) else {
-                throw notFinite(tensorName(use.factor.entry, in: file))
+                let bytes = UnsafeRawBufferPointer(rebasing: scratch[..<use.factor.range.count])
+                throw notFinite(tensorName(use.factor.entry, in: file), bytes, use.factor.type, as: type)
             }
         }
         for copy in copies { try compare(copy, of: file) { _ in } }
+        try checkUnchanged(file)
     }
 
-    /// Reads everything and checks what only the contents can show; the answer to a request to load.
+    /// Reads everything, checks what only the contents can show, and names the contents.
     public func verify() throws(AdapterRejection) -> Receipt {
         let file = try reopen()
         var builder = DigestBuilder()
@@ -55,39 +57,66 @@ extension AdapterCheckpoint {
             throw AdapterRejection(error).at(directory)
         }
         builder.update(header.digest.bytes)
-        let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: header.entries.map(\.range.count).max() ?? 0, alignment: 64)
-        defer { scratch.deallocate() }
-        let copied = Dictionary(uniqueKeysWithValues: copies.map { ($0.entry, $0) })
-        for (index, entry) in header.entries.enumerated() {
-            if let copy = copied[index] {
-                try compare(copy, of: file) { builder.update($0) }
-                continue
-            }
-            try read(entry.range, of: file, into: scratch)
-            let bytes = UnsafeRawBufferPointer(rebasing: scratch[..<entry.range.count])
-            guard isFinite(bytes, type: entry.type!) else { throw notFinite(entry.name) }
-            builder.update(bytes)
-        }
+        try walk(file, header, as: .f32) { builder.update($0) }
         return Receipt(
             modules: modules.count, ranks: ranks, targets: targets, parameters: parameters, fileBytes: fileBytes,
             contentDigest: builder.finish().description, warnings: warnings)
     }
 
-    /// Throws where a number in the file is not finite.
-    public func checkFinite() throws(AdapterRejection) { _ = try verify() }
+    /// Reads everything and throws what `load` as `type` would throw: a number that is not finite, or is not as `type`; an embedding that is not
+    /// the base's.
+    public func check(as type: ElementType) throws(AdapterRejection) {
+        let file = try reopen()
+        let header: SafetensorsHeader
+        do throws(StoreError) {
+            header = try SafetensorsHeader(of: file)
+        } catch {
+            throw AdapterRejection(error).at(directory)
+        }
+        try walk(file, header, as: type) { _ in }
+    }
+
+    /// Shows the bytes of every tensor to `piece`, checked.
+    private func walk(
+        _ file: ReadableFile, _ header: SafetensorsHeader, as type: ElementType, _ piece: (UnsafeRawBufferPointer) -> Void
+    ) throws(AdapterRejection) {
+        let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: header.entries.map(\.range.count).max() ?? 0, alignment: 64)
+        defer { scratch.deallocate() }
+        let copied = Dictionary(uniqueKeysWithValues: copies.map { ($0.entry, $0) })
+        for (index, entry) in header.entries.enumerated() {
+            if let copy = copied[index] {
+                try compare(copy, of: file, piece)
+                continue
+            }
+            try read(entry.range, of: file, into: scratch)
+            let bytes = UnsafeRawBufferPointer(rebasing: scratch[..<entry.range.count])
+            guard isFinite(bytes, type: entry.type!, as: type) else { throw notFinite(entry.name, bytes, entry.type!, as: type) }
+            piece(bytes)
+        }
+        try checkUnchanged(file)
+    }
 
     // MARK: reading
 
     private func reopen() throws(AdapterRejection) -> ReadableFile {
         do throws(StoreError) {
             let file = try ReadableFile(path: tensorsPath)
-            guard file.identity == identity else {
-                throw StoreError(.changed, "\(Self.tensorsName) has changed since the adapter was registered", path: tensorsPath)
-            }
+            guard file.identity == stamp.tensors else { throw changed(Self.tensorsName) }
+            // Rank and scale were taken from it.
+            guard ReadableFile.Identity(at: "\(directory)/\(Self.configurationName)") == stamp.configuration else { throw changed(Self.configurationName) }
             return file
         } catch {
             throw AdapterRejection(error).at(directory)
         }
+    }
+
+    /// What was read is one version only where nobody wrote meanwhile.
+    private func checkUnchanged(_ file: ReadableFile) throws(AdapterRejection) {
+        guard file.isUnchanged else { throw AdapterRejection(changed(Self.tensorsName)).at(directory) }
+    }
+
+    private func changed(_ name: String) -> StoreError {
+        StoreError(.changed, "\(name) has changed since the adapter was registered", path: "\(directory)/\(name)")
     }
 
     private func read(_ range: Range<Int>, of file: ReadableFile, into scratch: UnsafeMutableRawBufferPointer) throws(AdapterRejection) {
@@ -130,7 +159,12 @@ extension AdapterCheckpoint {
         }
     }
 
-    private func notFinite(_ tensor: String) -> AdapterRejection {
-        AdapterRejection(tensor, "tensor '\(tensor)' holds a value that is not finite", path: directory)
+    /// Tells a value that was never finite from one that the rounding to `target` makes infinite.
+    private func notFinite(_ tensor: String, _ bytes: UnsafeRawBufferPointer, _ type: ElementType, as target: ElementType) -> AdapterRejection {
+        AdapterRejection(
+            tensor,
+            isFinite(bytes, type: type)
+                ? "tensor '\(tensor)' holds a value that is too large for \(target.rawValue), in which adapters are computed here"
+                : "tensor '\(tensor)' holds a value that is not finite", path: directory)
     }
 }

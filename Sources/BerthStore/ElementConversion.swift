@@ -98,8 +98,12 @@ func copyMatrix(_ factor: AdapterFactor, from tensor: UnsafeRawPointer, to desti
     return overflows >> 31 == 0
 }
 
-/// Whether every number is finite. `bytes` is aligned to the element.
-func isFinite(_ bytes: UnsafeRawBufferPointer, type: ElementType) -> Bool {
+/// Whether every number is finite, and stays so as `target` (f32 or f16). `bytes` is aligned to the element.
+func isFinite(_ bytes: UnsafeRawBufferPointer, type: ElementType, as target: ElementType = .f32) -> Bool {
+    target == .f16 ? isFinite(bytes, type) { overflowF16($0) } : isFinite(bytes, type) { overflow($0) }
+}
+
+@inline(__always) private func isFinite(_ bytes: UnsafeRawBufferPointer, _ type: ElementType, _ overflow: (UInt32) -> UInt32) -> Bool {
     var overflows: UInt32 = 0
     switch type {
     case .f32: for bits in bytes.assumingMemoryBound(to: UInt32.self) { overflows |= overflow(bits) }

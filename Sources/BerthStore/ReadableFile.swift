@@ -15,6 +15,21 @@ final class ReadableFile: Sendable {
         let bytes: Int
         let modifiedSeconds: Int, modifiedNanoseconds: Int
 
+        init(_ status: stat) {
+            device = UInt64(status.st_dev)
+            inode = UInt64(status.st_ino)
+            bytes = Int(status.st_size)
+            modifiedSeconds = status.st_mtim.tv_sec
+            modifiedNanoseconds = status.st_mtim.tv_nsec
+        }
+
+        /// Of the regular file that is at `path` now, symbolic links followed; nil where there is none.
+        init?(at path: String) {
+            var status = stat()
+            guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+            self.init(status)
+        }
+
         /// Text that goes into digests.
         var text: String { "\(device):\(inode):\(bytes):\(modifiedSeconds).\(modifiedNanoseconds)" }
     }
@@ -47,9 +62,13 @@ final class ReadableFile: Sendable {
         guard status.st_mode & S_IFMT == S_IFREG else {
             throw StoreError(.notRegular, "\(fileName(path)) is not a regular file", path: path)
         }
-        return Identity(
-            device: UInt64(status.st_dev), inode: UInt64(status.st_ino), bytes: Int(status.st_size),
-            modifiedSeconds: status.st_mtim.tv_sec, modifiedNanoseconds: status.st_mtim.tv_nsec)
+        return Identity(status)
+    }
+
+    /// Whether nobody has written to the file since it was opened, as far as the file system can tell.
+    var isUnchanged: Bool {
+        var status = stat()
+        return fstat(descriptor, &status) == 0 && Identity(status) == identity
     }
 
     /// Fills `buffer` with the bytes from `offset`. Throws `.truncated` where the file ends earlier, which also happens
@@ -83,17 +102,24 @@ final class ReadableFile: Sendable {
     }
 
     /// The whole of a file that must not be larger than `limit` bytes.
-    static func contents(of path: String, limit: Int) throws(StoreError) -> [UInt8] {
-        let file = try ReadableFile(path: path)
-        guard file.bytes <= limit else {
-            throw StoreError(.limit, "\(fileName(path)) has \(ByteSize(bytes: file.bytes)), more than \(ByteSize(bytes: limit))", path: path)
+    static func contents(of path: String, limit: Int) throws(StoreError) -> [UInt8] { try ReadableFile(path: path).contents(limit: limit) }
+
+    /// The whole file, which must not be larger than `limit` bytes.
+    func contents(limit: Int) throws(StoreError) -> [UInt8] {
+        guard bytes <= limit else {
+            throw StoreError(.limit, "\(fileName(path)) has \(ByteSize(bytes: bytes)), more than \(ByteSize(bytes: limit))", path: path)
         }
-        return try file.read(at: 0, count: file.bytes)
+        return try read(at: 0, count: bytes)
     }
 
     /// A JSON file that must be an object.
     static func configuration(_ path: String, limit: Int = Limits.configurationFileBytes) throws(StoreError) -> JSON {
-        let bytes = try contents(of: path, limit: limit)
+        try ReadableFile(path: path).configuration(limit: limit)
+    }
+
+    /// The file as JSON, which must be an object.
+    func configuration(limit: Int = Limits.configurationFileBytes) throws(StoreError) -> JSON {
+        let bytes = try contents(limit: limit)
         let json: JSON
         do {
             json = try JSON(parsing: bytes)

@@ -92,7 +92,7 @@ import Testing
         let second = outer.folder("french")
         #expect(try AdapterCheckpoint(directory: outer.path, base: TestModels.qwen()).modules.count == 1)
         writeFile(second + "/adapter_config.json", Array("{}".utf8))
-        #expect(failure { () throws(AdapterRejection) in try AdapterCheckpoint(directory: outer.path, base: TestModels.qwen()) }?.message.contains("2 subfolders") == true)
+        #expect(failure { () throws(AdapterRejection) in try AdapterCheckpoint(directory: outer.path, base: TestModels.qwen()) }?.message.contains("2 adapters (french, german)") == true)
     }
 
     // MARK: tensors
@@ -191,7 +191,7 @@ import Testing
         fixture.tensors[tensor] = TestTensor(fixture.tensors[tensor].name, fixture.tensors[tensor].shape, values)
         let adapter = try fixture.open()
         let name = fixture.tensors[tensor].name
-        #expect(failure { () throws(AdapterRejection) in try adapter.checkFinite() }?.subject == name)
+        #expect(failure { () throws(AdapterRejection) in try adapter.check(as: .f32) }?.subject == name)
         #expect(failure { () throws(AdapterRejection) in try LoadedAdapter(adapter) }?.subject == name)
         #expect(failure { () throws(AdapterRejection) in try LoadedAdapter(adapter, as: .f16) }?.subject == name)
     }
@@ -199,15 +199,18 @@ import Testing
     @Test func valuesMustStayFinite() throws {
         fixture.tensors[0] = TestTensor(fixture.tensors[0].name, [2, 8], [Float](repeating: .greatestFiniteMagnitude, count: 16))
         let adapter = try fixture.open()
-        try adapter.checkFinite()
+        try adapter.check(as: .f32)
         _ = try LoadedAdapter(adapter)
-        #expect(failure { () throws(AdapterRejection) in try LoadedAdapter(adapter, as: .f16) }?.subject == fixture.tensors[0].name)
+        let check = failure { () throws(AdapterRejection) in try adapter.check(as: .f16) }
+        let load = failure { () throws(AdapterRejection) in try LoadedAdapter(adapter, as: .f16) }
+        #expect(check?.subject == fixture.tensors[0].name && check?.message.contains("too large for f16") == true)
+        #expect(load?.subject == check?.subject && load?.message == check?.message)
     }
 
     @Test func halfInfinityIsNotFinite() throws {
         fixture.tensors[0] = TestTensor(fixture.tensors[0].name, dtype: "F16", [2, 8], bytes: Array(repeating: 0, count: 30) + [0x00, 0x7C])
         let adapter = try fixture.open()
-        #expect(failure { () throws(AdapterRejection) in try adapter.checkFinite() } != nil)
+        #expect(failure { () throws(AdapterRejection) in try adapter.check(as: .f32) } != nil)
         #expect(failure { () throws(AdapterRejection) in try LoadedAdapter(adapter) } != nil)
     }
 
@@ -218,8 +221,36 @@ import Testing
         let changed = try fixture.open()
         #expect(changed.digest != digest)
         #expect(failure { () throws(AdapterRejection) in try LoadedAdapter(adapter) }?.message.contains("has changed") == true)
+        #expect(changed.stamp != adapter.stamp && AdapterStamp(of: fixture.folder.path) == changed.stamp)
         unlink(fixture.folder.file("adapter_model.safetensors"))
         #expect(failure { () throws(AdapterRejection) in try LoadedAdapter(changed) } != nil)
+        #expect(AdapterStamp(of: fixture.folder.path) == nil)
+    }
+
+    /// The scale is taken from the configuration, so that a new one beside old tensors is another adapter.
+    @Test func aReplacedConfigurationIsNoticed() throws {
+        let adapter = try fixture.open()
+        fixture.configuration["lora_alpha"] = 16
+        fixture.folder.write("adapter_config.json", JSON.object(fixture.configuration).text)
+        #expect(failure { () throws(AdapterRejection) in try LoadedAdapter(adapter) }?.message.contains("adapter_config.json has changed") == true)
+        #expect(failure { () throws(AdapterRejection) in try adapter.check(as: .f16) } != nil)
+        #expect(AdapterStamp(of: fixture.folder.path) != adapter.stamp)
+    }
+
+    /// A file that is written to while it is read is no version of anything.
+    @Test func aFileThatChangesWhileItIsReadIsRefused() throws {
+        let adapter = try fixture.open()
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: 1 << 12, alignment: 64)
+        defer { memory.deallocate() }
+        let path = fixture.folder.file("adapter_model.safetensors")
+        let error = failure { () throws(AdapterRejection) in
+            try adapter.load(as: .f32) { _, _ in
+                let times = [timespec(tv_sec: 1, tv_nsec: 0), timespec(tv_sec: 1, tv_nsec: 0)]
+                utimensat(AT_FDCWD, path, times, 0)
+                return memory
+            }
+        }
+        #expect(error?.message.contains("has changed") == true)
     }
 
     @Test func copiesOfTheBase() throws {
@@ -230,15 +261,15 @@ import Testing
         fixture.addEmbedding(rank: 2)
         let name = AdapterFixture.embedding + ".base_layer.weight"
         fixture.tensors.append(TestTensor(name, [20, 8], weight.floats))
-        try fixture.open(catalog).checkFinite()
+        try fixture.open(catalog).check(as: .f32)
         _ = try LoadedAdapter(fixture.open(catalog))
         var bytes: [UInt8] = []
         for value in weight.floats { bytes += withUnsafeBytes(of: UInt16(value.bitPattern >> 16), Array.init) }
         fixture.tensors[4] = TestTensor(name, dtype: "BF16", [20, 8], bytes: bytes)
-        try fixture.open(catalog).checkFinite()
+        try fixture.open(catalog).check(as: .f32)
         fixture.tensors[4].bytes[9] ^= 4
         let adapter = try fixture.open(catalog)
-        #expect(failure { () throws(AdapterRejection) in try adapter.checkFinite() }?.subject == name)
+        #expect(failure { () throws(AdapterRejection) in try adapter.check(as: .f32) }?.subject == name)
         #expect(failure { () throws(AdapterRejection) in try LoadedAdapter(adapter) }?.subject == name)
     }
 }

@@ -76,6 +76,12 @@ public struct AdapterPlan: Sendable {
         return AdapterWeights(memory: memory, table: table, slots: slotMemory, type: type, expertLayers: expertLayers, bytes: bytes)
     }
 
+    /// Reads the whole adapter and throws what `load` would throw.
+    public func check() throws(AdapterRejection) { try checkpoint.check(as: type) }
+
+    /// The type that factors have in memory: what `check` is for.
+    public var element: ElementType { type }
+
     private func writeIdentity(rank: Int, at memory: UnsafeMutableRawPointer) {
         for row in 0..<rank {
             for column in 0..<rank {

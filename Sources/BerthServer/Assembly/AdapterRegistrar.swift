@@ -153,7 +153,7 @@ final class AdapterRegistrar: AdapterService {
             do throws(AdapterRejection) {
                 checkpoint = try AdapterCheckpoint(directory: path, base: catalog)
                 // Registered adapters are read when first used; one that an administrator waits for is looked at entirely now.
-                try checkpoint.checkFinite()
+                try planner(checkpoint).check()
             } catch {
                 throw APIError(.unprocessableContent, error.message, type: "adapter_rejected", parameter: error.subject, code: "adapter_rejected")
             }

@@ -33,6 +33,8 @@ public enum Limits {
     public static let adapterPatternBytes = 1024
     public static let adapterPatternSteps = 100_000
     public static let registeredAdapters = 100_000
+    /// The file that remembers what administrators loaded, and the one that remembers which adapters were checked.
+    public static let adapterRegistryBytes = 32 << 20
     /// Adapters that are read from disk at the same time.
     public static let adapterReads = 4
 

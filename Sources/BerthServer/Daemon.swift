@@ -52,6 +52,9 @@ public final class Daemon {
     private var isEnding = false
     private var drainTimer: Timer?
     private var isAwaitingPing = false
+    private var isReloading = false
+    /// A reload was asked for while none could begin.
+    private var wantsReload = false
     private let isCancelled = CancellationFlag()
 
     /// Runs a daemon until it is told to end.
@@ -205,6 +208,8 @@ public final class Daemon {
                 server.becomeReady()
                 logger.notice("ready: \(service.description.name)", metadata: ["adapters": "\(service.adapters.registered().count)"])
                 manager.ready(status: "Serving \(service.description.name)")
+                service.adapters.inspectInBackground()
+                if wantsReload { reload() }
             }
         }
     }
@@ -224,14 +229,30 @@ public final class Daemon {
 
     // MARK: changing
 
+    /// One at a time. Whoever asks while the model is loaded, or during a reload, gets one afterwards that sees what they changed.
     private func reload() {
-        guard server.phase == .ready, let service = server.service else { return }
-        manager.reloading()
-        let reply = server.replies.expect { [unowned self] (_: Bool) in
-            logger.notice("reloaded", metadata: ["adapters": "\(service.adapters.registered().count)"])
-            manager.ready(status: "Serving \(service.description.name)")
+        guard !isEnding else { return logger.notice("not reloaded: the daemon is ending") }
+        guard server.phase == .ready, let service = server.service, !isReloading else {
+            wantsReload = true
+            return
         }
-        if let reply { service.adapters.rescan(reply: reply) } else { manager.ready(status: "Serving \(service.description.name)") }
+        let status = "Serving \(service.description.name)"
+        let reply = server.replies.expect { [unowned self] (reload: AdapterReload) in
+            isReloading = false
+            let adapters: Logger.Metadata = ["adapters": "\(service.adapters.registered().count)"]
+            if let problem = reload.problem {
+                logger.error("reloaded in part: \(reload.summary)", metadata: adapters)
+                manager.ready(status: "\(status); the last reload failed: \(problem)")
+            } else {
+                logger.notice("reloaded: \(reload.summary)", metadata: adapters)
+                manager.ready(status: status)
+            }
+            if wantsReload { self.reload() }
+        }
+        guard let reply else { return logger.error("not reloaded: too many questions are waiting") }
+        (isReloading, wantsReload) = (true, false)
+        manager.reloading()
+        service.adapters.rescan(reply: reply)
     }
 
     // MARK: ending

@@ -147,8 +147,13 @@ public protocol AdapterService: Sendable {
     func load(_ name: AdapterName, path: String, pinned: Bool, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void)
     func unload(_ name: AdapterName, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void)
     func setPinned(_ name: AdapterName, _ pinned: Bool, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void)
-    /// Looks for new adapters in the configured directory (SIGHUP).
-    func rescan(reply: @escaping @Sendable (Bool) -> Void)
+    /// Takes over what has changed in the adapter's files, so that a request that begins now is served with what is there now. Looks at the file
+    /// system, and may wait for a disk: called on worker threads.
+    func refresh(_ name: AdapterName)
+    /// Looks at the configured directory and at every adapter's files anew (SIGHUP).
+    func rescan(reply: @escaping @Sendable (AdapterReload) -> Void)
+    /// Begins to read adapters whole that were registered without. Called once, when requests are answered.
+    func inspectInBackground()
 }
 
 /// A loaded model with everything that serves it.

@@ -61,6 +61,9 @@ public struct AdapterStamp: Sendable, Hashable {
         self.tensors = tensors
     }
 
+    /// Stands for the version of any file in a text; another text where there is none.
+    public static func version(ofFile path: String) -> String { ReadableFile.Identity(at: path)?.text ?? "-" }
+
     /// Of the adapter that the folder `given` holds now; nil where a file of it is missing.
     public init?(of given: String) {
         guard let place = try? AdapterPlace(of: given), case .one(let directory) = place,

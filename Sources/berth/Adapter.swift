@@ -25,6 +25,7 @@ struct Adapter: AsyncParsableCommand {
             defer { free(absolute) }
             let receipt = try await administration.admin.loadAdapter(name, path: String(cString: absolute), pinned: pinned)
             print("\(name): \(AdapterRow(receipt).summary)")
+            for warning in (receipt["warnings"]?.array ?? []).compactMap(\.string) { print("warning: \(warning)") }
         }
     }
 

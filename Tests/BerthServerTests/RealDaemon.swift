@@ -29,7 +29,7 @@ final class RealDaemon: Sendable {
     static let demo = repository + "/Deploy/demo"
 
     /// Starts the daemon and waits until it is ready, or has ended.
-    init(model: String = RealDaemon.demo, adapters: String? = RealDaemon.demo + "/adapters", cache: String? = nil, _ change: (inout Configuration) -> Void = { _ in }) async throws {
+    init(model: String = RealDaemon.demo, adapters: String? = RealDaemon.demo + "/adapters", cache: String? = nil, state: String? = nil, _ change: (inout Configuration) -> Void = { _ in }) async throws {
         var template = Array("/tmp/berth-system-XXXXXX".utf8CString)
         directory = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
         var configuration = Configuration()
@@ -38,6 +38,7 @@ final class RealDaemon: Sendable {
         configuration.socket = directory + "/s"
         configuration.adminSocket = directory + "/a"
         configuration.cacheDirectory = cache ?? directory + "/cache"
+        configuration.stateDirectory = state ?? directory + "/state"
         configuration.memory = ByteSize("256M")
         configuration.drainSeconds = 10
         change(&configuration)
@@ -58,6 +59,17 @@ final class RealDaemon: Sendable {
 
     var lines: [String] { log.lines }
     var code: Int32? { exitCode.current }
+
+    func reload() { control.current?.reload() }
+
+    /// Waits until a line of the log after the first `count` lines contains `text`, and returns it.
+    func line(_ text: String, after count: Int = 0) async throws -> String? {
+        for _ in 0..<1000 {
+            if let line = lines.dropFirst(count).first(where: { $0.contains(text) }) { return line }
+            try await Task.sleep(nanoseconds: 10_000_000)
+        }
+        return nil
+    }
 
     func terminate() { control.current?.terminate() }
 

@@ -179,8 +179,12 @@ final class ScriptedAdapters: AdapterService {
         }
         reply(known ? .success(Self.listing(name, pinned)) : .failure(.unknownModel(name.text)))
     }
-    func rescan(reply: @escaping @Sendable (Bool) -> Void) {
+    func refresh(_ name: AdapterName) {}
+    func inspectInBackground() {}
+    func rescan(reply: @escaping @Sendable (AdapterReload) -> Void) {
         names.withLock { $0[AdapterName("found")!] = false }
-        reply(true)
+        var reload = AdapterReload()
+        reload.added = [AdapterName("found")!]
+        reply(reload)
     }
 }

@@ -5,11 +5,15 @@ import Testing
 @testable import BerthServer
 
 @Suite struct SettingsTests {
-    private func read(_ arguments: [String], _ environment: [String: String] = [:], file: String? = nil) throws(ConfigurationError) -> Configuration {
-        let request = try Configuration.read(arguments: arguments, environment: environment) { (_: String) throws(ConfigurationError) in
-            guard let file else { throw ConfigurationError("no file") }
-            return file
-        }
+    private func read(
+        _ arguments: [String], _ environment: [String: String] = [:], file: String? = nil, writable: [String] = []
+    ) throws(ConfigurationError) -> Configuration {
+        let request = try Configuration.read(
+            arguments: arguments, environment: environment,
+            readFile: { (_: String) throws(ConfigurationError) in
+                guard let file else { throw ConfigurationError("no file") }
+                return file
+            }, mayWrite: writable.contains)
         guard case .run(let configuration) = request else { throw ConfigurationError("not a run") }
         return configuration
     }
@@ -37,6 +41,26 @@ import Testing
         #expect(try read([], ["XDG_RUNTIME_DIR": "/x"]).adminSocket == "/x/berth/admin.sock")
         #expect(try read([], ["XDG_RUNTIME_DIR": "/x", "RUNTIME_DIRECTORY": "/r:/s"]).socket == "/r/berth.sock")
         #expect(try read(["--socket", "/y"]).socket == "/y")
+    }
+
+    @Test func stateDirectory() throws {
+        let home = ["HOME": "/h"]
+        #expect(try read([]).stateDirectory == nil)
+        #expect(try read([], home).stateDirectory == "/h/.local/state/berth")
+        #expect(try read([], ["HOME": "/h", "XDG_STATE_HOME": "/x"]).stateDirectory == "/x/berth")
+        #expect(try read([], ["HOME": "/h", "XDG_STATE_HOME": ""]).stateDirectory == "/h/.local/state/berth")
+        #expect(try read([], home, writable: ["/var/lib/berth"]).stateDirectory == "/var/lib/berth")
+        #expect(try read([], ["HOME": "/h", "STATE_DIRECTORY": "/s:/t"], writable: ["/var/lib/berth"]).stateDirectory == "/s")
+        #expect(try read(["--state-dir", "/f"], ["HOME": "/h", "STATE_DIRECTORY": "/s", "BERTH_STATE_DIR": "/e"]).stateDirectory == "/f")
+        // A configuration that nobody read writes nowhere.
+        #expect(Configuration(environment: ["HOME": "/h", "STATE_DIRECTORY": "/s"]).stateDirectory == nil)
+    }
+
+    @Test func whatMayBeWritten() {
+        var template = Array("/tmp/berth-settings-XXXXXX".utf8CString)
+        let folder = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
+        defer { rmdir(folder) }
+        #expect(Configuration.mayWrite(folder) && Configuration.mayWrite(folder + "/new") && !Configuration.mayWrite(folder + "/no/new"))
     }
 
     @Test func names() throws {

@@ -136,10 +136,11 @@ import Testing
         await #expect(throws: BerthClientError.self) { try await first.admin.loadAdapter("demo", path: RealDaemon.demo + "/adapters/french") }
         try await first.admin.loadAdapter("gone", path: RealDaemon.demo + "/adapters/german")
         try await first.admin.unloadAdapter("gone")
-        let cache = first.directory + "/cache"
+        let state = first.directory + "/state"
         first.stop()
 
-        let second = try await RealDaemon(adapters: nil, cache: cache)
+        // The cache may be emptied.
+        let second = try await RealDaemon(adapters: nil, state: state)
         #expect(try await second.client.models().map(\.name) == ["demo", "fr"])
         #expect(try await second.client.complete(CompletionRequest(model: "fr", prompt: "80 =", options: SamplingOptions(maxTokens: 20, temperature: 0))).text == " quatre-vingts")
         second.stop()

@@ -1,8 +1,8 @@
 // Which adapters an administrator has loaded and unloaded, so that a restart finds what was there.
 //
-// One small JSON file per base model in the daemon's cache directory:
-// {"loaded": {"name": "/path", …}, "unloaded": ["name", …]}. Written whole, to a temporary file, then renamed over the old one, so
-// that it is always either the old state or the new.
+// One small JSON file per base model in the daemon's state directory:
+// {"loaded": {"name": "/path", …}, "unloaded": ["name", …]}. It used to lie in the cache directory, which anybody may empty, and is taken
+// over from there once.
 
 import BerthCore
 import BerthStore
@@ -11,64 +11,85 @@ import OrderedCollections
 
 struct AdapterRegistryFile: Sendable {
     struct Contents: Sendable, Equatable {
-        /// Name to directory.
-        var loaded: OrderedDictionary<String, String> = [:]
+        /// By name: the directory.
+        var loaded: OrderedDictionary<AdapterName, String> = [:]
         /// Adapters of the configured directory that were unloaded.
-        var unloaded: Set<String> = []
+        var unloaded: Set<AdapterName> = []
+        /// What of the file is not understood, one sentence each.
+        var problems: [String] = []
     }
 
-    private let directory: String
-    private let path: String
+    private let file: StateFile
+    private let former: StateFile?
 
-    /// `model` is the checkpoint's directory: adapters belong to a base model.
-    init(directory: String, model: String) {
-        self.directory = directory
+    /// - Parameters:
+    ///   - formerDirectory: where the file may still lie.
+    ///   - model: the checkpoint's directory: adapters belong to a base model.
+    init(directory: String, formerDirectory: String?, model: String) {
         let resolved = realpath(model, nil)
         defer { free(resolved) }
-        let name = resolved.map { String(cString: $0) } ?? model
+        let path = resolved.map { String(cString: $0) } ?? model
         // FNV-1a: only tells models of one machine apart; a collision would show as adapters that do not fit.
-        let hash = name.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-        path = "\(directory)/adapters-\(String(hash, radix: 16)).json"
+        let hash = path.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        let name = "adapters-\(String(hash, radix: 16)).json"
+        file = StateFile(directory: directory, name: name, limit: Limits.adapterRegistryBytes)
+        former = formerDirectory.flatMap { $0 == directory ? nil : StateFile(directory: $0, name: name, limit: Limits.adapterRegistryBytes) }
+    }
+
+    var path: String { file.path }
+
+    /// Moves the file here from where it used to be, byte for byte. Returns the old path where there was something to move.
+    func takeOver() throws(StoreError) -> String? {
+        guard let former, try file.read() == nil, let bytes = try former.read() else { return nil }
+        try file.write(bytes)
+        former.remove()
+        return former.path
     }
 
     /// What was written last; empty where nothing was.
-    /// - Throws: a sentence, where the file is there and cannot be understood.
+    /// - Throws: where the file is there and cannot be read, or is no such list at all.
     func read() throws -> Contents {
-        guard let file = fopen(path, "r") else {
-            if errno == ENOENT || errno == ENOTDIR { return Contents() }
-            throw AssemblyError("\(path): \(String(cString: strerror(errno)))")
-        }
-        defer { fclose(file) }
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 1 << 16)
-        while true {
-            let count = fread(&buffer, 1, buffer.count, file)
-            if count == 0 { break }
-            bytes += buffer[..<count]
-            guard bytes.count <= Limits.configurationFileBytes * 8 else { throw AssemblyError("\(path): too large for a list of adapters") }
-        }
+        // Where it could not be taken over, what is there still holds.
+        guard let bytes = try file.read() ?? former?.read() else { return Contents() }
         let json: JSON
         do { json = try JSON(parsing: bytes) } catch { throw AssemblyError("\(path): \(error)") }
+        guard let members = json.object else { throw AssemblyError("\(path) is \(json.kind), not an object") }
         var contents = Contents()
-        for (name, value) in json["loaded"]?.object ?? [:] { contents.loaded[name] = value.string }
-        contents.unloaded = Set((json["unloaded"]?.array ?? []).compactMap(\.string))
+        for (key, value) in members {
+            switch (key, value) {
+            case ("loaded", .object(let loaded)): for (name, path) in loaded { contents.add(loaded: name, path) }
+            case ("unloaded", .array(let unloaded)): for name in unloaded { contents.add(unloaded: name) }
+            case ("loaded", _), ("unloaded", _): contents.problems.append("'\(key)' is \(value.kind)")
+            default: contents.problems.append("'\(key.prefix(100))' is not known")
+            }
+        }
         return contents
     }
 
-    /// Replaces what was written before.
-    func write(_ contents: Contents) throws {
-        let loaded = OrderedDictionary(uniqueKeysWithValues: contents.loaded.map { ($0.key, JSON.string($0.value)) })
-        let json: JSON = ["loaded": .object(loaded), "unloaded": .array(contents.unloaded.sorted().map(JSON.string))]
-        for end in directory.indices.dropFirst() where directory[end] == "/" { mkdir(String(directory[..<end]), 0o755) }
-        mkdir(directory, 0o755)
-        let temporary = path + ".new"
-        guard let file = fopen(temporary, "w") else { throw AssemblyError("\(temporary): \(String(cString: strerror(errno)))") }
-        let bytes = json.utf8
-        let isWritten = fwrite(bytes, 1, bytes.count, file) == bytes.count && fflush(file) == 0 && fsync(fileno(file)) == 0
-        let code = errno
-        fclose(file)
-        guard isWritten, rename(temporary, path) == 0 else {
-            throw AssemblyError("\(path): \(String(cString: strerror(isWritten ? errno : code)))")
+    /// Replaces what was written before; durable when it returns.
+    func write(_ contents: Contents) throws(StoreError) {
+        let loaded = OrderedDictionary(uniqueKeysWithValues: contents.loaded.map { ($0.key.text, JSON.string($0.value)) })
+        let json: JSON = ["loaded": .object(loaded), "unloaded": .array(contents.unloaded.sorted().map { .string($0.text) })]
+        try file.write(json.utf8)
+    }
+
+    /// Keeps what is there under another name, which it returns.
+    func setAside() throws(StoreError) -> String { try file.setAside() }
+}
+
+extension AdapterRegistryFile.Contents {
+    fileprivate mutating func add(loaded text: String, _ value: JSON) {
+        guard let name = AdapterName(text) else { return problems.append("'\(text.prefix(100))' cannot be an adapter's name") }
+        guard let path = value.string, path.hasPrefix("/"), !path.utf8.contains(0) else {
+            return problems.append("the path of adapter \(name) is \(value.text.prefix(100)), no absolute path")
         }
+        loaded[name] = path
+    }
+
+    fileprivate mutating func add(unloaded value: JSON) {
+        guard let name = value.string.flatMap({ AdapterName($0) }) else {
+            return problems.append("\(value.text.prefix(100)) among the unloaded cannot be an adapter's name")
+        }
+        unloaded.insert(name)
     }
 }

@@ -79,10 +79,15 @@ private enum Assembly {
             model: model, pool: pool, experts: paging, endTokens: modelConfiguration.endTokens, tokenizer: tokenizer, configuration: engineConfiguration,
             deliver: context.deliver)
 
-        let registryFile = configuration.cacheDirectory.map { AdapterRegistryFile(directory: $0, model: directory) }
+        let registryFile = configuration.stateDirectory.map {
+            AdapterRegistryFile(directory: $0, formerDirectory: configuration.cacheDirectory, model: directory)
+        }
+        let inspection = AdapterInspection(cacheDirectory: configuration.cacheDirectory, model: directory) {
+            tokenizer.differences(ofFolder: $0, ownFolder: directory)
+        }
         let adapters = AdapterRegistrar(
             host: host, catalog: catalog, planner: planner, baseName: configuration.baseName, directory: configuration.adapters,
-            registryFile: registryFile, logger: logger)
+            registryFile: registryFile, inspection: inspection, logger: logger)
         context.progress("registering adapters")
         try adapters.registerAll()
 

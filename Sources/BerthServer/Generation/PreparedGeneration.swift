@@ -153,6 +153,7 @@ struct Preparation: Sendable {
         guard let model else { return (description.name, nil) }
         if model == description.name || model == Self.baseAlias { return (model, nil) }
         guard let name = AdapterName(model), adapters.contains(name) else { throw .unknownModel(model) }
+        adapters.refresh(name)
         return (model, name)
     }
 

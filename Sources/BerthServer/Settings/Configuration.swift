@@ -33,8 +33,10 @@ public struct Configuration: Sendable, Equatable {
     public var maxRunning: Int?
     /// Shorter than the checkpoint's, to save KV; nil is the checkpoint's.
     public var contextLength: Int?
-    /// Where prepared images and the registry of adapters are kept.
+    /// Where prepared images are kept, and hints: what can be made again.
     public var cacheDirectory: String?
+    /// Where is kept what administrators did: the registry of adapters. Nil, also in a configuration that was not read: nothing is.
+    public var stateDirectory: String?
     /// What experts, keys and values, and adapters may take of the pool; nil is as much as is worth it.
     public var expertMemory: PoolAmount?
     public var kvMemory: PoolAmount?
@@ -62,6 +64,25 @@ public struct Configuration: Sendable, Equatable {
         if let given = environment["RUNTIME_DIRECTORY"]?.split(separator: ":").first { return String(given) }
         if let session = environment["XDG_RUNTIME_DIR"], !session.isEmpty { return session + "/berth" }
         return "/run/berth"
+    }
+
+    /// `$STATE_DIRECTORY`, else /var/lib/berth where this process may write it, else `$XDG_STATE_HOME/berth`, else `~/.local/state/berth`.
+    static func stateDirectory(_ environment: [String: String], mayWrite: (String) -> Bool) -> String? {
+        if let given = environment["STATE_DIRECTORY"]?.split(separator: ":").first { return String(given) }
+        if mayWrite(systemStateDirectory) { return systemStateDirectory }
+        for (variable, rest) in [("XDG_STATE_HOME", "/berth"), ("HOME", "/.local/state/berth")] {
+            if let base = environment[variable], !base.isEmpty { return base + rest }
+        }
+        return nil
+    }
+
+    private static let systemStateDirectory = "/var/lib/berth"
+
+    /// The directory can be written, or can be made.
+    public static func mayWrite(_ path: String) -> Bool {
+        if access(path, W_OK) == 0 { return true }
+        guard errno == ENOENT, let slash = path.lastIndex(of: "/") else { return false }
+        return access(String(path[..<slash]), W_OK) == 0
     }
 
     /// What clients call the base model.

@@ -15,7 +15,8 @@ extension Configuration {
     /// - Parameter readFile: the text of the file at a path.
     /// - Throws: the first setting that cannot be used, with the place it stood at.
     public static func read(
-        arguments: [String], environment: [String: String], readFile: (String) throws(ConfigurationError) -> String = Configuration.text(ofFile:)
+        arguments: [String], environment: [String: String], readFile: (String) throws(ConfigurationError) -> String = Configuration.text(ofFile:),
+        mayWrite: (String) -> Bool = Configuration.mayWrite
     ) throws(ConfigurationError) -> CommandLineRequest {
         let flags: [(name: String, value: String)]
         switch try parse(arguments) {
@@ -24,6 +25,7 @@ extension Configuration {
         case .flags(let parsed): flags = parsed
         }
         var configuration = Configuration(environment: environment)
+        configuration.stateDirectory = stateDirectory(environment, mayWrite: mayWrite)
 
         if let path = flags.last(where: { $0.name == "config" })?.value ?? environment["BERTH_CONFIG"] {
             for (line, key, value) in try entries(of: try readFile(path), path) {

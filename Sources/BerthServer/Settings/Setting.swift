@@ -49,7 +49,11 @@ public struct Setting: Sendable {
             return nil
         },
         number("max-running", "requests in one batch", 1...4096, \.maxRunning),
-        text("cache-dir", "DIR", "where prepared weights are kept (default: $CACHE_DIRECTORY or ~/.cache/berth)", \.cacheDirectory),
+        text("cache-dir", "DIR", "where prepared weights are kept; may be emptied (default: $CACHE_DIRECTORY or ~/.cache/berth)", \.cacheDirectory),
+        text(
+            "state-dir", "DIR",
+            "where is remembered which adapters were loaded (default: $STATE_DIRECTORY, else /var/lib/berth where it may be written, else ~/.local/state/berth)",
+            \.stateDirectory),
         Setting(name: "drain-seconds", placeholder: "N", help: "how long running streams may go on after SIGTERM (default 30)") { configuration, value in
             guard let seconds = Int(value), (0...86_400).contains(seconds) else { return "a whole number from 0 to 86400" }
             configuration.drainSeconds = seconds

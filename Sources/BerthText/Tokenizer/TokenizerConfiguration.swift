@@ -118,7 +118,8 @@ enum FileBytes {
     /// The contents of `path`; nil where there is no such file.
     static func readIfPresent(_ path: String, limit: Int) throws(TextError) -> [UInt8]? {
         let name = path.split(separator: "/").last.map(String.init) ?? path
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        // Not waiting for the other end of a pipe.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         if descriptor < 0 {
             if errno == ENOENT { return nil }
             throw TextError(.unreadable, "\(name): \(String(cString: strerror(errno)))")

@@ -1,8 +1,8 @@
 // A Hugging Face checkpoint on disk: `config.json` and the tensors, in one safetensors file or in shards with an index.
 //
 // Opened once at start, held while the model is packed, then dropped. Nothing in it is trusted: the index may only
-// name plain files of the same directory (which may be symbolic links, as in model caches), and index and shards must
-// agree on every tensor, so that a wrong or half-copied checkpoint is refused by name instead of served.
+// name plain files of the same directory (which may be symbolic links, as in model caches), and every tensor that it lists must be where it
+// says (CheckpointFiles.swift), so that a wrong or half-copied checkpoint is refused by name instead of served.
 
 import BerthCore
 import Glibc
@@ -18,6 +18,10 @@ public final class Checkpoint: Sendable {
     public let tensors: [String: TensorView]
     /// The dtypes of tensors that are present in a type that is not supported, by name.
     public let unusableTensors: [String: String]
+    /// Tensors in files of this checkpoint that its index does not list. A model that needs them may use them.
+    public let unlistedTensors: Set<String>
+    /// What is odd about the files and yet has a meaning, in sentences for a log.
+    public let warnings: [String]
     /// Sum of the files' bytes.
     public let bytes: Int
 
@@ -31,25 +35,9 @@ public final class Checkpoint: Sendable {
         // Not `nil`, which would be the JSON value null.
         generationConfig = exists(generationPath) ? try ReadableFile.configuration(generationPath) : Optional<JSON>.none
 
-        let singlePath = directory + "/model.safetensors"
-        let indexPath = singlePath + ".index.json"
-        if exists(singlePath) {
-            files = [try SafetensorsFile(path: singlePath)]
-        } else if exists(indexPath) {
-            let index = try CheckpointIndex(path: indexPath)
-            var shards: [SafetensorsFile] = []
-            for name in index.files { shards.append(try SafetensorsFile(path: "\(directory)/\(name)")) }
-            for (name, shard) in zip(index.files, shards) { try index.check(shard.header, of: name) }
-            files = shards
-        } else {
-            for pickle in ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "consolidated.00.pth"] where exists("\(directory)/\(pickle)") {
-                throw StoreError(
-                    .unsupported, "\(pickle) is a pickle, which can run code; only safetensors are read (convert it with save_pretrained)", path: directory)
-            }
-            throw StoreError(.unreadable, "there is neither model.safetensors nor model.safetensors.index.json", path: directory)
-        }
-        tensors = files.reduce(into: [:]) { all, file in all.merge(file.tensors) { first, _ in first } }
-        unusableTensors = files.reduce(into: [:]) { all, file in all.merge(file.unusable) { first, _ in first } }
+        let found = try CheckpointFiles(directory: directory)
+        (files, tensors, unusableTensors) = (found.files, found.tensors, found.unusable)
+        (unlistedTensors, warnings) = (found.unlisted, found.warnings)
         bytes = files.reduce(0) { $0 + $1.bytes }
     }
 
@@ -95,45 +83,6 @@ public final class Checkpoint: Sendable {
             }
         }
         return builder.finish()
-    }
-}
-
-/// `model.safetensors.index.json`: which tensor is in which shard.
-struct CheckpointIndex {
-    /// Names of the shards, sorted.
-    let files: [String]
-    private let shardOfTensor: [String: String]
-    private let path: String
-
-    init(path: String) throws(StoreError) {
-        func refuse(_ reason: String) -> StoreError { StoreError(.malformed, "\(fileName(path)): \(reason)", path: path) }
-        let json = try ReadableFile.configuration(path, limit: Limits.checkpointIndexBytes)
-        guard let map = json["weight_map"]?.object else { throw refuse("weight_map is missing or not an object") }
-        var shardOfTensor: [String: String] = [:]
-        for (tensor, value) in map {
-            guard let file = value.string else { throw refuse("weight_map['\(tensor)'] is \(value.kind), not a file name") }
-            guard isPlainFileName(file), file.hasSuffix(".safetensors") else {
-                throw refuse("weight_map['\(tensor)'] is not the plain name of a .safetensors file: '\(file)'")
-            }
-            shardOfTensor[tensor] = file
-        }
-        guard !shardOfTensor.isEmpty else { throw refuse("weight_map is empty") }
-        files = Set(shardOfTensor.values).sorted()
-        guard files.count <= Limits.checkpointShards else { throw refuse("\(files.count) shards are more than \(Limits.checkpointShards)") }
-        self.shardOfTensor = shardOfTensor
-        self.path = path
-    }
-
-    /// Checks that the shard `name` holds exactly the tensors that the index places there.
-    func check(_ header: SafetensorsHeader, of name: String) throws(StoreError) {
-        var expected = Set(shardOfTensor.lazy.filter { $0.value == name }.map(\.key))
-        for entry in header.entries where expected.remove(entry.name) == nil {
-            let place = shardOfTensor[entry.name].map { "the index places in \($0)" } ?? "the index does not list"
-            throw StoreError(.malformed, "\(name) holds tensor '\(entry.name)', which \(place)", path: path)
-        }
-        if let missing = expected.min() {
-            throw StoreError(.missing, "tensor '\(missing)' is not in \(name), where the index places it", path: path)
-        }
     }
 }
 

@@ -74,9 +74,8 @@ import Testing
         (#"{"a":"sub/m-1.safetensors"}"#, "plain name"),
         (#"{"a":".m-1.safetensors"}"#, "plain name"),
         (#"{"a":"m-1.bin"}"#, "plain name"),
-        (#"{"a":"m-1.safetensors"}"#, "tensor 'b'"),
         (#"{"a":"m-1.safetensors","b":"m-1.safetensors","x":"m-1.safetensors"}"#, "tensor 'x' is not in"),
-        (#"{"a":"m-1.safetensors","b":"m-2.safetensors","c":"m-2.safetensors","d":"m-2.safetensors"}"#, "tensor 'b', which the index places in m-2"),
+        (#"{"a":"m-1.safetensors","b":"m-2.safetensors","c":"m-2.safetensors","d":"m-2.safetensors"}"#, "tensor 'b' is not in m-2"),
         (#"{"a":"m-1.safetensors","b":"m-1.safetensors","c":"m-3.safetensors"}"#, "m-3.safetensors"),
     ])
     func refusesIndex(map: String, reason: String) {
@@ -85,10 +84,36 @@ import Testing
         #expect(error()?.message.contains(reason) == true, "\(map): \(String(describing: error()))")
     }
 
-    @Test func refusesTensorInTwoShards() {
+    /// What the index does not say is said in the log, and the index's word counts.
+    @Test func saysWhatTheIndexDoesNotList() throws {
         sharded()
-        folder.write("m-2.safetensors", safetensors([TestTensor("c", [3]), TestTensor("d", dtype: "I8", [1], bytes: [1]), TestTensor("a", [2])]))
-        #expect(error()?.message.contains("tensor 'a', which the index places in m-1") == true)
+        folder.write("m-2.safetensors", safetensors([TestTensor("c", [3]), TestTensor("d", dtype: "I8", [1], bytes: [1]), TestTensor("a", [2], [9, 9])]))
+        index(#"{"a":"m-1.safetensors","c":"m-2.safetensors","d":"m-2.safetensors"}"#)
+        folder.write("consolidated.safetensors", safetensors([TestTensor("x", [1])]))
+        let checkpoint = try Checkpoint(directory: folder.path)
+        #expect(try checkpoint.tensor("a").floats != [9, 9])
+        #expect(checkpoint.unlistedTensors == ["b"] && checkpoint.tensors["x"] == nil && checkpoint.tensors["b"] != nil)
+        for said in ["'b' in m-1.safetensors is not listed", "'a' in m-2.safetensors is not read: the index places it in m-1", "consolidated.safetensors is not read"] {
+            #expect(checkpoint.warnings.contains { $0.contains(said) }, "\(checkpoint.warnings)")
+        }
+    }
+
+    /// A stray single file does not hide the shards; a whole one is what transformers loads.
+    @Test func singleFileBesideShards() throws {
+        sharded()
+        folder.write("model.safetensors", safetensors([TestTensor("a", [2], [5, 5])]))
+        var checkpoint = try Checkpoint(directory: folder.path)
+        #expect(checkpoint.tensors.keys.sorted() == ["a", "b", "c"] && checkpoint.warnings.contains { $0.contains("model.safetensors is not read: it lacks tensor 'b'") })
+        folder.write("model.safetensors", "no safetensors")
+        checkpoint = try Checkpoint(directory: folder.path)
+        #expect(checkpoint.tensors.count == 3 && checkpoint.warnings.contains { $0.contains("model.safetensors is not read") })
+        folder.write("model.safetensors", safetensors([TestTensor("a", [2], [5, 5]), TestTensor("b", [1]), TestTensor("c", [3]), TestTensor("d", [1])]))
+        checkpoint = try Checkpoint(directory: folder.path)
+        #expect(try checkpoint.tensor("a").floats == [5, 5])
+        #expect(checkpoint.warnings.contains { $0.contains("m-1.safetensors, m-2.safetensors are not read") })
+        unlink(folder.file("model.safetensors"))
+        unlink(folder.file("model.safetensors.index.json"))
+        #expect(error()?.message.contains("m-1.safetensors") == true)
     }
 
     @Test func digestsFollowContents() throws {

@@ -24,7 +24,7 @@ extension WeightPlan {
             }
         }
         let names = Set(checkpoint.tensors.keys).union(checkpoint.unusableTensors.keys)
-        if let extra = names.subtracting(used).filter({ !TensorNames.isIgnorable($0, configuration) }).min() {
+        if let extra = names.subtracting(used).subtracting(checkpoint.unlistedTensors).filter({ !TensorNames.isIgnorable($0, configuration) }).min() {
             throw ModelError(.tensor, "tensor '\(extra)' is not part of \(configuration.family.architecture) with this configuration")
         }
     }

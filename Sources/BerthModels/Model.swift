@@ -49,6 +49,7 @@ public final class Model: CausalModel {
     /// Checks and packs a checkpoint. Throws what is wrong with it, by field or tensor.
     ///
     /// - Parameters:
+    ///   - configuration: of this checkpoint, where it was read before.
     ///   - format: of the linear layers. f32 keeps adapters in f32 too; the others keep them in f16.
     ///   - kv: of the KV cache; nil is f32 with weights of f32, else f16.
     ///   - maxRows: the most rows that a batch will have.
@@ -56,11 +57,11 @@ public final class Model: CausalModel {
     ///   - cache: where packed weights are kept from start to start. Without one they are packed from the checkpoint.
     ///   - experts: where the experts are. Paged ones need a cache, and a provider before the first step: `setProvider`.
     public init(
-        checkpoint: Checkpoint, format: WeightFormat, kv: KVElement? = nil, compute: Compute, maxRows: Int, maxLogitRows: Int? = nil,
-        contextLimit: Int? = nil, cache: WeightCache? = nil, experts: ExpertPlacement = .resident
+        checkpoint: Checkpoint, configuration known: ModelConfiguration? = nil, format: WeightFormat, kv: KVElement? = nil, compute: Compute,
+        maxRows: Int, maxLogitRows: Int? = nil, contextLimit: Int? = nil, cache: WeightCache? = nil, experts: ExpertPlacement = .resident
     ) throws(ModelError) {
         precondition(maxRows > 0)
-        var configuration = try ModelConfiguration(checkpoint)
+        var configuration = if let known { known } else { try ModelConfiguration(checkpoint) }
         if let contextLimit { configuration.contextLength = min(configuration.contextLength, contextLimit) }
         self.configuration = configuration
         let names = TensorNames(configuration, tensors: Set(checkpoint.tensors.keys))

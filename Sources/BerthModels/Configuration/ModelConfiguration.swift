@@ -54,6 +54,7 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var epsilon: Float
     public var ropes: [RopeConfiguration]
     public var layers: [Layer]
+    /// The head is the table of embeddings. A checkpoint whose head differs from it does not tie, whatever its `config.json` says.
     public var tiesEmbeddings: Bool
     public var hasQKVBias: Bool
     public var hasOutputBias: Bool
@@ -65,6 +66,8 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var endTokens: Set<Int32>
     public var beginToken: Int32?
     public var generationDefaults: GenerationDefaults
+    /// What is odd about the files and yet has a meaning, in sentences for a log.
+    public var warnings: [String] = []
 
     static let layerTypes = ["full_attention", "sliding_attention"]
 
@@ -79,6 +82,10 @@ extension ModelConfiguration {
     /// Reads the configuration of a checkpoint.
     public init(_ checkpoint: Checkpoint) throws(ModelError) {
         try self.init(config: checkpoint.config, generationConfig: checkpoint.generationConfig)
+        if tiesEmbeddings, checkpoint.hasHeadOfItsOwn {
+            tiesEmbeddings = false
+            warnings.append("config.json says tie_word_embeddings, but \(TensorNames.head).weight is not \(TensorNames.embedding).weight; the head of the checkpoint is used")
+        }
     }
 
     /// Reads `config.json` and, where there is one, `generation_config.json`.

@@ -5,6 +5,8 @@
 // checkpoint has is seen from its names, layer by layer.
 
 import BerthCore
+import BerthStore
+import Glibc
 
 /// The tensor and module names of one checkpoint.
 struct TensorNames: Sendable {
@@ -53,5 +55,18 @@ struct TensorNames: Sendable {
     static func isIgnorable(_ name: String, _ configuration: ModelConfiguration) -> Bool {
         if name.hasSuffix("rotary_emb.inv_freq") { return true }
         return configuration.tiesEmbeddings && (name == head + ".weight" || name == embedding + ".weight")
+    }
+}
+
+extension Checkpoint {
+    /// Whether there are a head and a table of embeddings which differ. transformers 5 leaves such a head alone where the configuration ties
+    /// it (transformers 4 overwrote it with the table, and the model answered with what nobody had trained). Equal ones may be
+    /// tied. Reads both up to the first difference.
+    var hasHeadOfItsOwn: Bool {
+        guard let head = tensors[TensorNames.head + ".weight"], let table = tensors[TensorNames.embedding + ".weight"] else { return false }
+        guard head.type == table.type, head.shape == table.shape else { return true }
+        return withExtendedLifetime((head, table)) {
+            memcmp(head.bytes.baseAddress!, table.bytes.baseAddress!, head.byteCount) != 0
+        }
     }
 }

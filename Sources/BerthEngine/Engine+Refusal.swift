@@ -42,13 +42,16 @@ extension Engine {
         func fault(_ name: String, _ value: some CustomStringConvertible, _ rule: String) -> GenerationFailure {
             GenerationFailure(.invalidRequest, "\(name) is \(value); it must be \(rule)")
         }
-        if !(sampling.temperature >= 0 && sampling.temperature.isFinite) { return fault("temperature", sampling.temperature, "0 or more") }
-        if !(sampling.topP > 0 && sampling.topP <= 1) { return fault("top_p", sampling.topP, "above 0 and at most 1") }
-        if sampling.topK < 0 { return fault("top_k", sampling.topK, "0 or more") }
-        if !(sampling.minP >= 0 && sampling.minP <= 1) { return fault("min_p", sampling.minP, "between 0 and 1") }
-        if !(sampling.repetitionPenalty > 0 && sampling.repetitionPenalty.isFinite) { return fault("repetition_penalty", sampling.repetitionPenalty, "above 0") }
-        if !sampling.presencePenalty.isFinite { return fault("presence_penalty", sampling.presencePenalty, "a finite number") }
-        if !sampling.frequencyPenalty.isFinite { return fault("frequency_penalty", sampling.frequencyPenalty, "a finite number") }
+        let numbers: [(String, Float, ClosedRange<Double>)] = [
+            ("temperature", sampling.temperature, SamplingBounds.temperature), ("top_p", sampling.topP, SamplingBounds.topP),
+            ("min_p", sampling.minP, SamplingBounds.minP), ("presence_penalty", sampling.presencePenalty, SamplingBounds.penalty),
+            ("frequency_penalty", sampling.frequencyPenalty, SamplingBounds.penalty),
+            ("repetition_penalty", sampling.repetitionPenalty, SamplingBounds.repetitionPenalty),
+        ]
+        for (name, value, bounds) in numbers where !bounds.contains(Double(value)) {
+            return fault(name, value, "between \(bounds.lowerBound) and \(bounds.upperBound)")
+        }
+        if !SamplingBounds.topK.contains(sampling.topK) { return fault("top_k", sampling.topK, "-1, 0 or more") }
         guard sampling.logitBias.count <= Limits.logitBiasEntries else {
             return fault("logit_bias", "\(sampling.logitBias.count) entries long", "at most \(Limits.logitBiasEntries)")
         }

@@ -61,6 +61,16 @@ import Testing
         #expect(next(&sampler, [-.infinity, -.infinity, -3]) == 2)
     }
 
+    /// top_p of 0 leaves the likeliest token, whatever the temperature and however flat the distribution.
+    @Test func topPOfZeroIsTheLikeliest() {
+        for seed in 0..<20 as Range<UInt64> {
+            var sampler = Sampler(Self.parameters { $0.topP = 0; $0.temperature = 5; $0.seed = seed; $0.minP = seed % 2 == 0 ? 0 : 0.01 }, prompt: [0])
+            var flat = (0..<900).map { Float($0 % 7) * 0.001 }
+            flat[517] = 0.01
+            #expect(next(&sampler, flat) == 517)
+        }
+    }
+
     @Test func noDistributionIsNoToken() {
         for temperature in [0, 1] as [Float] {
             var sampler = Sampler(Self.parameters { $0.temperature = temperature }, prompt: [0])

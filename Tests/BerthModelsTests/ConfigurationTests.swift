@@ -156,6 +156,21 @@ import Testing
         #expect(try ModelConfiguration(config: config).generationDefaults.temperature == nil)
     }
 
+    /// What a request may send, the file may say, and the other way round.
+    @Test func generationDefaultsFollowTheRequestsRules() throws {
+        func defaults(_ members: JSON) throws -> GenerationDefaults { try ModelConfiguration(config: Self.small, generationConfig: members).generationDefaults }
+        let odd = try defaults(["top_p": 0.0, "top_k": -1, "temperature": 0])
+        #expect(odd.topP == 0 && odd.topK == 0 && odd.temperature == 0)
+        for bad: JSON in [["top_p": 1.5], ["top_k": -2], ["temperature": -1], ["repetition_penalty": 0], ["min_p": 2]] {
+            #expect(throws: ModelError.self) { try defaults(bad) }
+        }
+        // Greedy only where the file says so.
+        #expect(try defaults(["eos_token_id": 2]).temperature == nil)
+        #expect(try defaults(["temperature": 0.7]).temperature == 0.7)
+        #expect(try defaults(["do_sample": true, "temperature": 0.7]).temperature == 0.7)
+        #expect(try defaults(["do_sample": false, "temperature": 0.7]).temperature == 0)
+    }
+
     @Test func blocksOfTokens() throws {
         let llama1B = Self.with([
             "hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 64,

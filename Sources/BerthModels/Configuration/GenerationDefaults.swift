@@ -1,6 +1,8 @@
 // What a checkpoint's `generation_config.json` recommends. The API's own defaults are OpenAI's; these are for whoever asks
 // for the model's.
 
+import BerthCore
+
 /// Sampling parameters that the makers of a checkpoint recommend; nil where they say nothing.
 public struct GenerationDefaults: Sendable, Equatable {
     public var temperature: Float?
@@ -14,12 +16,13 @@ public struct GenerationDefaults: Sendable, Equatable {
             guard reader.value(key) != nil else { return nil }
             return Float(try reader.double(key, in: bounds))
         }
-        // `do_sample: false` leaves whatever temperature stands beside it without effect.
-        let samples = try reader.bool("do_sample", default: reader.object.object?.isEmpty ?? true)
-        temperature = samples ? try number("temperature", 0...1000) : 0
-        topP = try number("top_p", 0...1)
-        topK = reader.value("top_k") == nil ? nil : try reader.int("top_k", in: 0...Int(Int32.max))
-        minP = try number("min_p", 0...1)
-        repetitionPenalty = try number("repetition_penalty", 1e-3...1000)
+        // `do_sample: false` leaves whatever temperature stands beside it without effect. Where the file does not say it, transformers would be
+        // greedy; clients of this API expect its own default, a temperature of 1, and `n` answers that differ.
+        let temperature = try number("temperature", SamplingBounds.temperature)
+        self.temperature = try reader.bool("do_sample", default: true) ? temperature : 0
+        topP = try number("top_p", SamplingBounds.topP)
+        topK = reader.value("top_k") == nil ? nil : max(0, try reader.int("top_k", in: SamplingBounds.topK))
+        minP = try number("min_p", SamplingBounds.minP)
+        repetitionPenalty = try number("repetition_penalty", SamplingBounds.repetitionPenalty)
     }
 }

@@ -103,6 +103,7 @@ public enum Limits {
     public static let stopStrings = 16
     public static let stopStringBytes = 1024
     public static let logitBiasEntries = 1024
+    public static let badWords = 256
     public static let topLogprobs = 20
 
     // MARK: compute

@@ -42,12 +42,15 @@ extension Engine {
     private func outcome(
         of request: ActiveRequest, position: Int, _ logits: UnsafePointer<Float>, count: Int, scratch: UnsafeMutablePointer<Float>
     ) -> RowOutcome {
-        func logprob(_ token: Int32) -> TokenLogprob? {
-            TokenLogprob(of: token, in: logits, count: count, alternatives: request.request.logprobs ?? 0, compute: model.compute)
+        func logprob(_ token: Int32, _ alternatives: Int?, isRanked: Bool = false) -> TokenLogprob? {
+            TokenLogprob(of: token, in: logits, count: count, alternatives: alternatives ?? 0, isRanked: isRanked, compute: model.compute)
         }
-        if position + 1 < request.tokens.count { return logprob(request.tokens[position + 1]).map { .prompt($0) } ?? .notANumber }
-        guard let token = request.sampler.next(logits, count: count, scratch: scratch, compute: model.compute) else { return .notANumber }
-        guard request.request.logprobs != nil else { return .next(token, nil) }
-        return logprob(token).map { .next(token, $0) } ?? .notANumber
+        if position + 1 < request.tokens.count {
+            return logprob(request.tokens[position + 1], request.request.promptLogprobs, isRanked: true).map { .prompt($0) } ?? .notANumber
+        }
+        let forbidden = request.forbiddenTokens(endTokens: endTokens)
+        guard let token = request.sampler.next(logits, count: count, forbidden: forbidden, scratch: scratch, compute: model.compute) else { return .notANumber }
+        guard let alternatives = request.request.logprobs else { return .next(token, nil) }
+        return logprob(token, alternatives).map { .next(token, $0) } ?? .notANumber
     }
 }

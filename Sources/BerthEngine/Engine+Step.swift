@@ -63,7 +63,7 @@ extension Engine {
 
     private func finishPrompt(_ request: ActiveRequest) {
         counters.promptTokens += request.promptCount
-        if request.request.promptLogprobs { emit(request.request.id, .prompt(request.promptLogprobs)) }
+        if request.request.promptLogprobs != nil { emit(request.request.id, .prompt(request.promptLogprobs)) }
     }
 
     private func append(_ token: Int32, _ logprob: TokenLogprob?, to request: ActiveRequest) {
@@ -73,8 +73,9 @@ extension Engine {
 
         let id = request.request.id
         if request.request.stopTokens.contains(token) || (!request.request.ignoresEndTokens && endTokens.contains(token)) {
-            // The token counts, its text does not show.
-            emit(id, .token(GeneratedToken(token: token, text: "", logprob: logprob)))
+            // The token counts; its text shows only where that was asked for.
+            let text = request.request.includesStop ? request.text.append(token).text : ""
+            emit(id, .token(GeneratedToken(token: token, text: text, logprob: logprob)))
             return finish(request, .stop, text: request.text.finish().text)
         }
         let (text, isStopped) = request.text.append(token)

@@ -9,9 +9,9 @@ import BerthCore
 public struct SamplingParameters: Sendable, Equatable {
     /// 0 is greedy.
     public var temperature: Float = 1
-    /// Keep the smallest set of tokens whose probabilities sum to at least this, in (0, 1].
+    /// Keep the smallest set of tokens whose probabilities sum to at least this, in [0, 1]; 0 leaves the likeliest token.
     public var topP: Float = 1
-    /// Keep the k most likely tokens; 0 keeps all.
+    /// Keep the k most likely tokens; 0 and -1 keep all.
     public var topK: Int = 0
     /// Keep tokens at least this times as likely as the likeliest, in [0, 1].
     public var minP: Float = 0
@@ -45,12 +45,18 @@ public struct GenerationRequest: Sendable {
     public var stopTokens: [Int32] = []
     /// The model's end tokens are ordinary tokens.
     public var ignoresEndTokens = false
+    /// Nothing but `maxTokens` ends the generation before it has so many tokens.
+    public var minTokens = 0
+    /// Sequences of tokens that the output must not contain: after all but the last of one, its last is not chosen.
+    public var badWords: [[Int32]] = []
+    /// The stop string, or the text of the token that ended the generation, is part of the text.
+    public var includesStop = false
     /// Special tokens appear in the text.
     public var showsSpecialTokens = false
     /// Report the chosen token's log-probability and this many alternatives with every token; nil reports none.
     public var logprobs: Int?
-    /// Report the prompt tokens' log-probabilities too, before the first token, with as many alternatives.
-    public var promptLogprobs = false
+    /// Report the prompt tokens' log-probabilities and ranks too, before the first token, with so many alternatives; nil reports none.
+    public var promptLogprobs: Int?
 
     public init(id: RequestID, adapter: AdapterName? = nil, prompt: [Int32], maxTokens: Int) {
         self.id = id
@@ -75,11 +81,14 @@ public struct TokenLogprob: Sendable, Equatable {
     public var logprob: Float
     /// Sorted by falling log-probability, ties by token.
     public var top: [Alternative]
+    /// 1 for the likeliest token; only for tokens of a prompt.
+    public var rank: Int?
 
-    public init(token: Int32, logprob: Float, top: [Alternative]) {
+    public init(token: Int32, logprob: Float, top: [Alternative], rank: Int? = nil) {
         self.token = token
         self.logprob = logprob
         self.top = top
+        self.rank = rank
     }
 }
 

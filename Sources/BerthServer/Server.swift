@@ -125,6 +125,9 @@ final class Server {
                     "ms": "\((Loop.monotonicNanoseconds - exchange.startNanoseconds) / 1_000_000)",
                 ])
             }
+            if let encoding = head.fields[.contentEncoding], !encoding.isEmpty, encoding.lowercased() != "identity" {
+                return exchange.respond(.unsupportedEncoding(encoding) as APIError)
+            }
             route.handle(exchange)
         case .unknownPath:
             exchange.respond(APIError(.notFound, "There is no such route.", code: "unknown_url"))

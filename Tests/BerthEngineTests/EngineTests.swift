@@ -27,7 +27,7 @@ import Testing
             configuration.stepLogits = max(1, stepTokens / 2)
             let harness = try Harness(configuration: configuration)
             let id = harness.submit(Array(2..<55), maxTokens: 20) {
-                $0.promptLogprobs = true
+                $0.promptLogprobs = 2
                 $0.logprobs = 2
                 $0.sampling.temperature = 1
             }
@@ -54,7 +54,7 @@ import Testing
                     $0.sampling.repetitionPenalty = index % 6 == 4 ? 1.4 : 1
                     $0.sampling.logitBias = index % 8 == 6 ? [9: 3] : [:]
                     $0.logprobs = index % 2 == 0 ? 3 : nil
-                    $0.promptLogprobs = index % 4 == 0
+                    $0.promptLogprobs = index % 4 == 0 ? index % 3 : nil
                 }
             }
             harness.run()
@@ -67,9 +67,9 @@ import Testing
 
     @Test func echoEvaluatesThePromptAlone() throws {
         let harness = try Harness()
-        let echo = harness.submit([4, 8, 15, 16], maxTokens: 0) { $0.promptLogprobs = true; $0.logprobs = 1 }
+        let echo = harness.submit([4, 8, 15, 16], maxTokens: 0) { $0.promptLogprobs = 1; $0.logprobs = 1 }
         let silent = harness.submit([4, 8], maxTokens: 0)
-        let single = harness.submit([4], maxTokens: 0) { $0.promptLogprobs = true }
+        let single = harness.submit([4], maxTokens: 0) { $0.promptLogprobs = 0 }
         harness.run()
         let outcome = harness.outcomes[echo]!
         #expect(outcome.tokens.isEmpty && outcome.finish == .length)
@@ -77,6 +77,75 @@ import Testing
         #expect(outcome.prompt?[1]?.top.count == 1)
         #expect(harness.outcomes[silent]!.prompt == nil && harness.outcomes[silent]!.finish == .length)
         #expect(harness.outcomes[single]!.prompt == [nil])
+    }
+
+    /// Before `minTokens` nothing ends an answer: end and stop tokens are not chosen, stop strings are text.
+    @Test func nothingEndsAnAnswerBeforeItsLeastLength() throws {
+        let harness = try Harness()
+        for seed in 0..<40 as Range<UInt64> {
+            let free = harness.submit([3, 4], maxTokens: 30) { $0.sampling.seed = seed }
+            harness.run()
+            let tokens = harness.outcomes[free]!.tokens
+            let least = harness.submit([3, 4], maxTokens: 30) {
+                $0.sampling.seed = seed
+                $0.minTokens = 20
+                $0.stopTokens = [tokens[0], 7]
+                $0.stopStrings = [FakeDetokenizer.text(9), FakeDetokenizer.text(11)]
+            }
+            harness.run()
+            let outcome = harness.outcomes[least]!
+            #expect(outcome.tokens.count >= 20, "seed \(seed)")
+            #expect(outcome.tokens.prefix(20).allSatisfy { $0 != FakeModel.end && $0 != 7 && $0 != tokens[0] }, "seed \(seed)")
+            if outcome.finish == .stop { #expect(outcome.tokens.count > 20 || [FakeModel.end, 7, tokens[0]].contains(outcome.tokens.last!), "seed \(seed)") }
+        }
+    }
+
+    /// A sequence of bad words never stands in the output; without its first part its last token may.
+    @Test func badWordsDoNotStandInTheOutput() throws {
+        let harness = try Harness()
+        let plain = harness.submit([3, 4], maxTokens: 40) { $0.ignoresEndTokens = true }
+        harness.run()
+        let tokens = harness.outcomes[plain]!.tokens
+        let words = [[tokens[2], tokens[3]], [tokens[10]], [tokens[0], tokens[1], tokens[2], tokens[3]]]
+        let clean = harness.submit([3, 4], maxTokens: 40) {
+            $0.ignoresEndTokens = true
+            $0.badWords = words
+        }
+        harness.run()
+        let output = harness.outcomes[clean]!.tokens
+        for word in words { #expect(!(0...output.count - word.count).contains { Array(output[$0..<$0 + word.count]) == word }, "\(word) in \(output)") }
+        if tokens[10] != tokens[2], tokens.prefix(3).allSatisfy({ $0 != tokens[10] }) { #expect(output.prefix(3).elementsEqual(tokens.prefix(3))) }
+    }
+
+    /// The stop is part of the text where that is asked for, and everything else is as without.
+    @Test func stopsAreShownWhereTheyAreAskedFor() throws {
+        let harness = try Harness()
+        let plain = harness.submit([3, 4], maxTokens: 40)
+        harness.run()
+        let tokens = harness.outcomes[plain]!.tokens
+        let place = try #require(tokens.indices.first { $0 > 3 && tokens.firstIndex(of: tokens[$0]) == $0 })
+        for isShown in [false, true] {
+            let token = harness.submit([3, 4], maxTokens: 40) { $0.stopTokens = [tokens[place]]; $0.includesStop = isShown }
+            let string = harness.submit([3, 4], maxTokens: 40) { $0.stopStrings = [FakeDetokenizer.text(tokens[place])]; $0.includesStop = isShown }
+            harness.run()
+            let text = tokens[..<place].map(FakeDetokenizer.text).joined()
+            let wanted = text + (isShown ? FakeDetokenizer.text(tokens[place]) : "")
+            #expect(harness.outcomes[token]!.text == wanted && harness.outcomes[token]!.finish == .stop)
+            #expect(harness.outcomes[string]!.finish == .stop)
+            #expect(harness.outcomes[string]!.text.hasPrefix(isShown ? "" : text.prefix(1)))
+            if isShown { #expect(harness.outcomes[string]!.text.hasSuffix(FakeDetokenizer.text(tokens[place]))) }
+        }
+    }
+
+    /// Ranks count the likelier tokens.
+    @Test func promptTokensHaveRanks() throws {
+        let harness = try Harness()
+        let id = harness.submit([4, 8, 15, 16], maxTokens: 0) { $0.promptLogprobs = 5 }
+        harness.run()
+        for logprob in harness.outcomes[id]!.prompt!.compactMap({ $0 }) {
+            let place = logprob.top.firstIndex { $0.token == logprob.token }
+            #expect(place.map { $0 + 1 == logprob.rank } ?? (logprob.rank! > 5))
+        }
     }
 
     @Test func endsAtStopTokensEndTokensAndStopStrings() throws {
@@ -131,9 +200,9 @@ import Testing
         #expect(failure([3], adapter: "nobody")?.code == .unknownAdapter)
         #expect(failure([3]) { $0.sampling.temperature = -1 }?.message.contains("temperature") == true)
         #expect(failure([3]) { $0.sampling.temperature = .nan }?.code == .invalidRequest)
-        #expect(failure([3]) { $0.sampling.topP = 0 }?.code == .invalidRequest)
+        #expect(failure([3]) { $0.sampling.topP = -0.1 }?.code == .invalidRequest)
         #expect(failure([3]) { $0.sampling.minP = 2 }?.code == .invalidRequest)
-        #expect(failure([3]) { $0.sampling.topK = -1 }?.code == .invalidRequest)
+        #expect(failure([3]) { $0.sampling.topK = -2 }?.code == .invalidRequest)
         #expect(failure([3]) { $0.sampling.repetitionPenalty = 0 }?.code == .invalidRequest)
         #expect(failure([3]) { $0.sampling.logitBias = [99: 1] }?.code == .invalidRequest)
         #expect(failure([3]) { $0.sampling.logitBias = [3: .infinity] }?.code == .invalidRequest)
@@ -162,7 +231,7 @@ import Testing
         let good = harness.submit([3, 4, 5])
         let bad = harness.submit([3, FakeModel.poison])
         let sampled = harness.submit([FakeModel.poison, 3]) { $0.sampling.temperature = 1 }
-        let echo = harness.submit([FakeModel.poison, 3, 4], maxTokens: 0) { $0.promptLogprobs = true }
+        let echo = harness.submit([FakeModel.poison, 3, 4], maxTokens: 0) { $0.promptLogprobs = 0 }
         harness.run()
         for id in [bad, sampled, echo] { #expect(harness.outcomes[id]!.failure?.code == .internalError) }
         #expect(harness.outcomes[good]!.tokens.count == 8)

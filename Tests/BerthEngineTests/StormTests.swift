@@ -27,7 +27,7 @@ import Testing
         if Int.random(in: 0..<3, using: &random) == 0 { request.stopStrings = ["abéb", "ccc", "bab"] }
         if Int.random(in: 0..<4, using: &random) == 0 { request.stopTokens = [17, 23] }
         request.logprobs = [nil, nil, 0, 3].randomElement(using: &random)!
-        request.promptLogprobs = Int.random(in: 0..<4, using: &random) == 0
+        request.promptLogprobs = Int.random(in: 0..<4, using: &random) == 0 ? Int.random(in: 0...2, using: &random) : nil
         return request
     }
 

@@ -37,7 +37,7 @@ private func blame<Call>(_ make: ([UInt8]) throws -> Call, _ text: String) -> St
                  "stream_options": {"include_usage": true}, "echo": true, "logprobs": 5, "return_token_ids": true,
                  "return_tokens_as_token_ids": true, "best_of": 3, "add_special_tokens": false}
                 """#))
-        #expect(call.prompts == [.text("a"), .tokens([1, 2])] && call.maxTokens == 5 && call.echo && call.logprobs == 5 && !call.addsSpecialTokens)
+        #expect(call.prompts == [.text("a"), .tokens([1, 2])] && call.maxTokens == .atMost(5) && call.echo && call.logprobs == 5 && !call.addsSpecialTokens)
         let sampling = call.sampling
         #expect(sampling.temperature == 0.5 && sampling.topP == 0.9 && sampling.topK == 0 && sampling.minP == 0.1 && sampling.repetitionPenalty == 1.1)
         #expect(sampling.presencePenalty == -1 && sampling.frequencyPenalty == 2 && sampling.logitBias == [7: -100] && sampling.seed == UInt64(bitPattern: -3))
@@ -50,31 +50,59 @@ private func blame<Call>(_ make: ([UInt8]) throws -> Call, _ text: String) -> St
         (#"{"prompt": "a""#, "body"), (#"["a"]"#, "body"), ("", "body"), ("\u{FEFF}{}", "body"), (#"{"model": "m"}"#, "prompt"), (#"{"prompt": 1}"#, "prompt"),
         (#"{"prompt": []}"#, "prompt"), (#"{"prompt": [1, "a"]}"#, "prompt"), (#"{"prompt": [[1], {}]}"#, "prompt"), (#"{"prompt": [1.5]}"#, "prompt"),
         (#"{"prompt": [-1]}"#, "prompt"), (#"{"prompt": [4294967296]}"#, "prompt"), (#"{"prompt": [1e300]}"#, "prompt"), (#"{"prompt": [true]}"#, "prompt"),
-        (#"{"prompt": "a", "max_tokens": 0}"#, "max_tokens"), (#"{"prompt": "a", "max_tokens": -1}"#, "max_tokens"),
+        (#"{"prompt": "a", "max_tokens": 0}"#, "max_tokens"), (#"{"prompt": "a", "max_tokens": -2}"#, "max_tokens"),
         (#"{"prompt": "a", "max_tokens": "5"}"#, "max_tokens"), (#"{"prompt": "a", "max_tokens": 1.5}"#, "max_tokens"),
         (#"{"prompt": "a", "max_tokens": 1e40}"#, "max_tokens"), (#"{"prompt": "a", "max_tokens": 99999999999999999999}"#, "max_tokens"),
         (#"{"prompt": "a", "n": 0}"#, "n"), (#"{"prompt": "a", "n": 1000000}"#, "n"), (#"{"prompt": ["a", "b"], "n": 100}"#, "prompt"),
         (#"{"prompt": "a", "temperature": -0.1}"#, "temperature"), (#"{"prompt": "a", "temperature": 1e9}"#, "temperature"),
-        (#"{"prompt": "a", "temperature": "hot"}"#, "temperature"), (#"{"prompt": "a", "top_p": 0}"#, "top_p"), (#"{"prompt": "a", "top_k": -2}"#, "top_k"),
+        (#"{"prompt": "a", "temperature": "hot"}"#, "temperature"), (#"{"prompt": "a", "top_p": -0.5}"#, "top_p"), (#"{"prompt": "a", "top_k": -2}"#, "top_k"),
         (#"{"prompt": "a", "logit_bias": {"x": 1}}"#, "logit_bias"), (#"{"prompt": "a", "logit_bias": {"1": 101}}"#, "logit_bias"),
-        (#"{"prompt": "a", "logit_bias": [1]}"#, "logit_bias"), (#"{"prompt": "a", "stop": [""]}"#, "stop"), (#"{"prompt": "a", "stop": [1]}"#, "stop"),
+        (#"{"prompt": "a", "logit_bias": [1]}"#, "logit_bias"), (#"{"prompt": "a", "stop": [1]}"#, "stop"),
         (#"{"prompt": "a", "stop": [null]}"#, "stop"), (#"{"prompt": "a", "logprobs": 21}"#, "logprobs"), (#"{"prompt": "a", "logprobs": true}"#, "logprobs"),
         (#"{"prompt": "a", "stream": "yes"}"#, "stream"), (#"{"prompt": "a", "stream_options": {}}"#, "stream_options"),
         (#"{"prompt": "a", "suffix": "b"}"#, "suffix"), (#"{"prompt": "a", "best_of": 2}"#, "best_of"), (#"{"prompt": "a", "model": 3}"#, "model"),
         (#"{"prompt": "a", "response_format": {"type": "json_object"}}"#, "response_format"), (#"{"prompt": "a", "seed": 1.5}"#, "seed"),
+        (#"{"prompt": "a", "response_format": {}}"#, "response_format"), (#"{"prompt": "a", "prompt_logprobs": 1, "stream": true}"#, "prompt_logprobs"),
+        (#"{"prompt": "a", "prompt_logprobs": 99}"#, "prompt_logprobs"), (#"{"prompt": "a", "truncate_prompt_tokens": 0}"#, "truncate_prompt_tokens"),
+        (#"{"prompt": "a", "min_tokens": -1}"#, "min_tokens"), (#"{"prompt": "a", "bad_words": "x"}"#, "bad_words"), (#"{"prompt": "a", "bad_words": [1]}"#, "bad_words"),
+        (#"{"prompt": "a", "repetition_penalty": 0}"#, "repetition_penalty"),
     ])
     func blamed(_ body: String, _ field: String) { #expect(blame(CompletionCall.init, body) == field, "\(body)") }
 
     /// What would change the answer and is not there is refused by its name, in both calls; a value that asks for nothing is not.
     @Test func unsupportedFieldsAreRefusedByName() throws {
-        for (name, harmless) in UnsupportedFields.all {
+        for field in UnsupportedFields.all {
+            let (name, harmless) = (field.name, field.harmless)
             let wanted: JSON = ["type": "x"]
             #expect(blame(CompletionCall.init, #"{"prompt": "a", "\#(name)": \#(wanted.text)}"#) == name)
             #expect(blame(ChatCall.init, #"{"messages": [{"role": "user", "content": "a"}], "\#(name)": \#(wanted.text)}"#) == name)
+            if let instead = field.instead {
+                let message = #expect(throws: APIError.self) { try CompletionCall(body: bytes(#"{"prompt": "a", "\#(name)": {}}"#)) }?.message
+                #expect(message?.contains(instead) == true)
+            }
             for value in harmless + [.null] { _ = try CompletionCall(body: bytes(#"{"prompt": "a", "\#(name)": \#(value.text)}"#)) }
         }
         // What only informs is accepted.
         _ = try CompletionCall(body: bytes(#"{"prompt": "a", "user": "u", "metadata": {"a": "b"}, "store": false, "service_tier": "auto", "stop": ""}"#))
+    }
+
+    /// What ordinary clients send and other servers take.
+    @Test func whatOthersTake() throws {
+        let call = try CompletionCall(
+            body: bytes(#"{"prompt": "a", "max_tokens": -1, "top_p": 0, "top_k": -1, "stop": ["", "x"], "prompt_logprobs": 2, "truncate_prompt_tokens": -1}"#))
+        #expect(call.maxTokens == .unlimited && call.sampling.topP == 0 && call.sampling.topK == 0 && call.sampling.stopStrings == ["x"])
+        #expect(call.delivery.promptLogprobs == 2 && call.delivery.promptTokens == -1)
+        let more = try CompletionCall(
+            body: bytes(#"{"prompt": "a", "min_tokens": 3, "bad_words": ["x", ""], "include_stop_str_in_output": true, "max_tokens": 0, "prompt_logprobs": 0}"#))
+        #expect(more.sampling.minTokens == 3 && more.sampling.badWords == ["x"] && more.sampling.includesStop && more.maxTokens == .atMost(0))
+        let chat = try ChatCall(body: bytes(#"{"messages": [{"role": "user", "content": "a"}], "max_tokens": 7, "max_completion_tokens": -1, "best_of": 1}"#))
+        #expect(chat.maxTokens == .unlimited)
+        #expect(try ChatCall(body: bytes(#"{"messages": [{"role": "user", "content": "a"}], "max_tokens": 7, "max_completion_tokens": null}"#)).maxTokens == .atMost(7))
+    }
+
+    @Test func seedNamesBothBounds() {
+        let message = #expect(throws: APIError.self) { try CompletionCall(body: bytes(#"{"prompt": "a", "seed": 18446744073709551616}"#)) }?.message
+        #expect(message?.contains("9223372036854775807") == true, "\(message ?? "")")
     }
 
     @Test func invalidUTF8() {
@@ -82,7 +110,7 @@ private func blame<Call>(_ make: ([UInt8]) throws -> Call, _ text: String) -> St
     }
 
     @Test func zeroTokensWithEcho() throws {
-        #expect(try CompletionCall(body: bytes(#"{"prompt": "a", "max_tokens": 0, "echo": true}"#)).maxTokens == 0)
+        #expect(try CompletionCall(body: bytes(#"{"prompt": "a", "max_tokens": 0, "echo": true}"#)).maxTokens == .atMost(0))
     }
 
     @Test func errorsDoNotRepeatLongInput() {
@@ -103,7 +131,7 @@ private func blame<Call>(_ make: ([UInt8]) throws -> Call, _ text: String) -> St
                  "max_tokens": 7, "max_completion_tokens": 8, "logprobs": true, "top_logprobs": 2, "tools": [{"type": "function"}], "tool_choice": "auto",
                  "chat_template_kwargs": {"enable_thinking": false, "messages": []}, "response_format": {"type": "text"}}
                 """#))
-        #expect(call.input.messages.array?.count == 3 && call.maxTokens == 8 && call.logprobs == 2)
+        #expect(call.input.messages.array?.count == 3 && call.maxTokens == .atMost(8) && call.logprobs == 2)
         #expect(call.input.messages.array?[0] == ["role": "system", "content": "a\nb"])
         #expect(call.input.messages.array?[1]["tool_calls"]?.array?[0]["function"]?["arguments"] == ["x": 1])
         #expect(call.input.messages.array?[2]["name"] == "n")
@@ -118,6 +146,7 @@ private func blame<Call>(_ make: ([UInt8]) throws -> Call, _ text: String) -> St
         (#"{"messages": [{"role": "user", "content": [5]}]}"#, "messages[0].content"),
         (#"{"messages": [{"role": "user", "content": "a"}], "max_tokens": 0}"#, "max_tokens"),
         (#"{"messages": [{"role": "user", "content": "a"}], "max_completion_tokens": -5}"#, "max_completion_tokens"),
+        (#"{"messages": [{"role": "user", "content": "a"}], "best_of": 3}"#, "best_of"),
         (#"{"messages": [{"role": "user", "content": "a"}], "top_logprobs": 3}"#, "top_logprobs"),
         (#"{"messages": [{"role": "user", "content": "a"}], "logprobs": 3}"#, "logprobs"),
         (#"{"messages": [{"role": "user", "content": "a"}], "logprobs": true, "top_logprobs": 21}"#, "top_logprobs"),

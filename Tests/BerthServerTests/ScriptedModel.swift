@@ -84,8 +84,8 @@ final class ScriptedGeneration: GenerationService {
         }
         if running.prompt.hasPrefix("fail") { return end(.failed(GenerationFailure(.adapterRejected, "adapter x does not fit"))) }
         if running.prompt.hasPrefix("break"), running.produced == 3 { return end(.failed(GenerationFailure(.internalError, "it broke"))) }
-        if running.produced == 0, request.promptLogprobs {
-            batch.append((id, .prompt(request.prompt.enumerated().map { $0.offset == 0 ? nil : logprob($0.element, request) })))
+        if running.produced == 0, let alternatives = request.promptLogprobs {
+            batch.append((id, .prompt(request.prompt.enumerated().map { $0.offset == 0 ? nil : logprob($0.element, alternatives, rank: 2) })))
         }
         if running.produced == request.maxTokens { return end(.finished(.length, text: "", usage: usage)) }
         let text = Self.output(running.prompt, adapter: request.adapter, count: running.produced + 1).last!
@@ -94,12 +94,12 @@ final class ScriptedGeneration: GenerationService {
         running.nextTick = running.prompt.hasPrefix("slow") ? tick + 20 : tick + 1
         state.running[id] = running
         let shown = running.prompt.hasPrefix("flood") ? String(repeating: text, count: 20_000) : String(text)
-        batch.append((id, .token(GeneratedToken(token: token, text: shown, logprob: request.logprobs == nil ? nil : logprob(token, request)))))
+        batch.append((id, .token(GeneratedToken(token: token, text: shown, logprob: request.logprobs.map { logprob(token, $0) }))))
     }
 
-    private func logprob(_ token: Int32, _ request: GenerationRequest) -> TokenLogprob {
-        let top = (0..<(request.logprobs ?? 0)).map { TokenLogprob.Alternative(token: Int32(65 + $0), logprob: -1 - Float($0)) }
-        return TokenLogprob(token: token, logprob: -0.5, top: top)
+    private func logprob(_ token: Int32, _ alternatives: Int, rank: Int? = nil) -> TokenLogprob {
+        let top = (0..<alternatives).map { TokenLogprob.Alternative(token: Int32(65 + $0), logprob: -1 - Float($0)) }
+        return TokenLogprob(token: token, logprob: -0.5, top: top, rank: rank)
     }
 
     // MARK: GenerationService

@@ -37,18 +37,19 @@ struct Sampler {
     /// Counts tokens as generated that this sampler has not chosen.
     mutating func record(_ tokens: [Int32]) { for token in tokens { penalties?.record(token) } }
 
-    private var isGreedy: Bool { parameters.temperature < Self.greedyTemperature }
+    private var isGreedy: Bool { parameters.temperature < Self.greedyTemperature || parameters.topP == 0 }
 
     /// Chooses the next token and records it; nil where the logits hold no distribution (NaN, or no finite maximum).
     ///
-    /// `logits` is not changed; `scratch` has room for as many values.
-    mutating func next(_ logits: UnsafePointer<Float>, count: Int, scratch: UnsafeMutablePointer<Float>, compute: Compute) -> Int32? {
+    /// None of the `forbidden` tokens is chosen. `logits` is not changed; `scratch` has room for as many values.
+    mutating func next(_ logits: UnsafePointer<Float>, count: Int, forbidden: [Int32] = [], scratch: UnsafeMutablePointer<Float>, compute: Compute) -> Int32? {
         guard !Self.hasNaN(logits, count: count) else { return nil }
         var row = logits
-        if !isGreedy || !bias.isEmpty || penalties != nil {
+        if !isGreedy || !bias.isEmpty || !forbidden.isEmpty || penalties != nil {
             scratch.update(from: logits, count: count)
             for entry in bias { scratch[Int(entry.token)] += entry.value }
             penalties?.apply(to: scratch)
+            for token in forbidden where token >= 0 && Int(token) < count { scratch[Int(token)] = -.infinity }
             row = UnsafePointer(scratch)
         }
         let chosen: Int32?

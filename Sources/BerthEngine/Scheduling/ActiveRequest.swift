@@ -42,8 +42,9 @@ final class ActiveRequest {
         submitTime = time
         tokens = request.prompt
         sampler = Sampler(request.sampling, prompt: request.prompt)
-        text = OutputText(detokenizer: detokenizer, stopStrings: request.stopStrings)
-        if request.promptLogprobs { promptLogprobs.append(nil) }
+        text = OutputText(
+            detokenizer: detokenizer, stopStrings: request.stopStrings, includesStop: request.includesStop, unmatchedTokens: request.minTokens)
+        if request.promptLogprobs != nil { promptLogprobs.append(nil) }
     }
 
     var promptCount: Int { request.prompt.count }
@@ -56,6 +57,20 @@ final class ActiveRequest {
     var isRunning: Bool { phase == .prefilling || phase == .decoding }
 
     func append(_ token: Int32) { tokens.append(token) }
+
+    /// Tokens that must not come next.
+    func forbiddenTokens(endTokens: Set<Int32>) -> [Int32] {
+        var forbidden: [Int32] = []
+        if generated < request.minTokens {
+            forbidden += request.stopTokens
+            if !request.ignoresEndTokens { forbidden += endTokens }
+        }
+        for word in request.badWords {
+            guard let last = word.last, word.count - 1 <= generated, tokens.suffix(word.count - 1).elementsEqual(word.dropLast()) else { continue }
+            forbidden.append(last)
+        }
+        return forbidden
+    }
 
     /// Of the next `count` pending tokens, those whose logits are wanted, relative to the first. Never has a gap: prompt
     /// log-probabilities end where the prompt does, and the last token follows.

@@ -14,14 +14,24 @@ extension StreamingDetokenizer: Detokenizer {}
 struct OutputText {
     private var detokenizer: any Detokenizer
     private var matcher: StopMatcher
+    /// Tokens to come in whose text stop strings are not looked for.
+    private var unmatchedTokens: Int
 
-    init(detokenizer: any Detokenizer, stopStrings: [String]) {
+    init(detokenizer: any Detokenizer, stopStrings: [String], includesStop: Bool = false, unmatchedTokens: Int = 0) {
         self.detokenizer = detokenizer
-        matcher = StopMatcher(stopStrings)
+        self.unmatchedTokens = unmatchedTokens
+        matcher = StopMatcher(stopStrings, includesStop: includesStop)
     }
 
     /// The text that became certain with `token`, and whether a stop string ended it.
-    mutating func append(_ token: Int32) -> (text: String, isStopped: Bool) { matcher.append(detokenizer.append(token)) }
+    mutating func append(_ token: Int32) -> (text: String, isStopped: Bool) {
+        let text = detokenizer.append(token)
+        guard unmatchedTokens == 0 else {
+            unmatchedTokens -= 1
+            return (text, false)
+        }
+        return matcher.append(text)
+    }
 
     /// The rest of the text, and whether a stop string ended it.
     mutating func finish() -> (text: String, isStopped: Bool) {

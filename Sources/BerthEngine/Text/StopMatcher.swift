@@ -7,11 +7,16 @@
 
 struct StopMatcher {
     private let stops: [[UInt8]]
+    /// The stop string that was found is part of the text.
+    private let includesStop: Bool
     /// Text that may be the beginning of a stop string: shorter than the longest of them.
     private var held: [UInt8] = []
 
     /// Empty strings are ignored.
-    init(_ strings: [String]) { stops = strings.map { Array($0.utf8) }.filter { !$0.isEmpty } }
+    init(_ strings: [String], includesStop: Bool = false) {
+        stops = strings.map { Array($0.utf8) }.filter { !$0.isEmpty }
+        self.includesStop = includesStop
+    }
 
     /// The text that is certain now, and whether a stop string was found behind it.
     mutating func append(_ text: String) -> (text: String, isStopped: Bool) {
@@ -21,7 +26,7 @@ struct StopMatcher {
         held.append(contentsOf: text.utf8)
         for end in known + 1...held.count {
             guard let longest = stops.filter({ held[..<end].ends(with: $0) }).map(\.count).max() else { continue }
-            let certain = String(decoding: held[..<(end - longest)], as: UTF8.self)
+            let certain = String(decoding: held[..<(includesStop ? end : end - longest)], as: UTF8.self)
             held = []
             return (certain, true)
         }

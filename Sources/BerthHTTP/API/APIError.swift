@@ -44,6 +44,12 @@ public struct APIError: Error, Sendable, Equatable {
         APIError(.badRequest, "'\(parameter)' \(problem)", parameter: parameter, code: code)
     }
 
+    /// 415: a body that is compressed or encoded in another way.
+    public static func unsupportedEncoding(_ encoding: String) -> APIError {
+        APIError(
+            .unsupportedMediaType, "A body with Content-Encoding '\(encoding.shortened)' is not supported: send it as it is.", code: "unsupported_content_encoding")
+    }
+
     /// 404.
     public static func unknownModel(_ name: String) -> APIError {
         APIError(.notFound, "The model '\(name.shortened)' does not exist.", parameter: "model", code: "model_not_found")

@@ -17,7 +17,7 @@ public struct ChatCall: Sendable, Equatable {
     public var sampling: SamplingFields
     public var delivery: DeliveryFields
     /// Nil: as many as the context has room for.
-    public var maxTokens: Int?
+    public var maxTokens: TokenLimit?
     /// Alternatives to report with every token; nil reports no log-probabilities.
     public var logprobs: Int?
 
@@ -28,13 +28,16 @@ public struct ChatCall: Sendable, Equatable {
         sampling = try reader.sampling()
         input = try reader.chatInput()
         // The newer name wins where both are given.
-        let older = try reader.int("max_tokens", in: 1...Int.max)
-        maxTokens = try reader.int("max_completion_tokens", in: 1...Int.max) ?? older
+        let older = try reader.tokenLimit("max_tokens")
+        maxTokens = try reader.tokenLimit("max_completion_tokens") ?? older
         let top = try reader.int("top_logprobs", in: 0...Limits.topLogprobs)
         if try reader.bool("logprobs") ?? false {
             logprobs = top ?? 0
         } else if let top, top > 0 {
             throw .invalid("top_logprobs", "is only allowed with 'logprobs': true.")
+        }
+        if let best = try reader.int("best_of", in: 1...Limits.choicesPerRequest), best != delivery.n {
+            throw .invalid("best_of", "is not supported unless it equals 'n'.", code: "unsupported_parameter")
         }
         if let choice = reader.value("tool_choice"), choice != "none", choice != "auto" {
             throw .invalid("tool_choice", "can only be \"none\" or \"auto\": the output is not constrained.", code: "unsupported_parameter")

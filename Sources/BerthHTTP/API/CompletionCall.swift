@@ -12,8 +12,8 @@ public struct CompletionCall: Sendable, Equatable {
     public var prompts: [Prompt]
     public var sampling: SamplingFields
     public var delivery: DeliveryFields
-    /// 0 only with `echo`; nil is `defaultMaxTokens`, or fewer where the context ends before.
-    public var maxTokens: Int?
+    /// 0 only with `echo` or `prompt_logprobs`; nil is `defaultMaxTokens`, or fewer where the context ends before.
+    public var maxTokens: TokenLimit?
     /// The answer starts with the prompt.
     public var echo: Bool
     /// Alternatives to report with every token; nil reports no log-probabilities.
@@ -34,8 +34,10 @@ public struct CompletionCall: Sendable, Equatable {
             throw .invalid("prompt", "and 'n' ask for \(prompts.count * delivery.n) choices; \(Limits.choicesPerRequest) are allowed.")
         }
         echo = try reader.bool("echo") ?? false
-        maxTokens = try reader.int("max_tokens", in: 0...Int.max)
-        guard maxTokens != 0 || echo else { throw .invalid("max_tokens", "must be at least 1 (0 is allowed with 'echo').") }
+        maxTokens = try reader.tokenLimit("max_tokens", least: 0)
+        guard maxTokens != .atMost(0) || echo || delivery.promptLogprobs != nil else {
+            throw .invalid("max_tokens", "must be at least 1 (0 is allowed with 'echo' or 'prompt_logprobs').")
+        }
         logprobs = try reader.int("logprobs", in: 0...Limits.topLogprobs)
         addsSpecialTokens = try reader.bool("add_special_tokens") ?? true
         if let best = try reader.int("best_of", in: 1...Limits.choicesPerRequest), best != delivery.n {

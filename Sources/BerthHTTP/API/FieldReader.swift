@@ -5,6 +5,13 @@
 import BerthCore
 import OrderedCollections
 
+/// How many tokens a request wants at most.
+public enum TokenLimit: Sendable, Equatable {
+    case atMost(Int)
+    /// As many as the context has room for.
+    case unlimited
+}
+
 struct FieldReader {
     let members: OrderedDictionary<String, JSON>
 
@@ -49,15 +56,20 @@ struct FieldReader {
         return try Self.int(value, key, in: range)
     }
 
-    /// A number in a range whose lower end may be excluded.
-    func number(_ key: String, in range: ClosedRange<Double>, excludingLower: Bool = false) throws(APIError) -> Float? {
+    func number(_ key: String, in range: ClosedRange<Double>) throws(APIError) -> Float? {
         guard let value = value(key) else { return nil }
         guard let number = value.double else { throw .wrongType(key, "a number", value) }
-        guard range.contains(number), !excludingLower || number > range.lowerBound else {
-            let lower = excludingLower ? "greater than \(text(range.lowerBound))" : "at least \(text(range.lowerBound))"
-            throw .invalid(key, "must be \(lower) and at most \(text(range.upperBound)), not \(value.text).")
+        guard range.contains(number) else {
+            throw .invalid(key, "must be at least \(text(range.lowerBound)) and at most \(text(range.upperBound)), not \(value.text).")
         }
         return Float(number)
+    }
+
+    /// How many tokens to generate at most. -1 is how several clients say "no limit".
+    func tokenLimit(_ key: String, least: Int = 1) throws(APIError) -> TokenLimit? {
+        guard let value = value(key) else { return nil }
+        if value == -1 { return .unlimited }
+        return .atMost(try Self.int(value, key, in: least...Int.max))
     }
 
     func object(_ key: String) throws(APIError) -> OrderedDictionary<String, JSON>? {
@@ -100,7 +112,7 @@ extension APIError {
     }
 
     fileprivate static func outOfRange(_ parameter: String, _ range: ClosedRange<Int>, _ value: JSON) -> APIError {
-        let bounds = range.upperBound == Int.max ? "at least \(range.lowerBound)" : "between \(range.lowerBound) and \(range.upperBound)"
+        let bounds = range.upperBound == Int.max && range.lowerBound > Int.min ? "at least \(range.lowerBound)" : "between \(range.lowerBound) and \(range.upperBound)"
         return .invalid(parameter, "must be \(bounds), not \(value.text).")
     }
 }

@@ -33,6 +33,8 @@ public struct AnswerPiece: Sendable, Equatable {
     public var tokenIDs: [Int32]?
     /// Only with `return_token_ids`, on the first piece.
     public var promptTokenIDs: [Int32]?
+    /// Only with `prompt_logprobs`, whole answers only.
+    public var promptLogprobs: [PromptTokenReport?]?
     /// A chat stream's first piece of this sequence: carries the role.
     public var opensMessage = false
 
@@ -61,7 +63,9 @@ public struct AnswerUsage: Sendable, Equatable {
 extension AnswerIdentity {
     /// The whole answer.
     public func answer(_ pieces: [AnswerPiece], usage: AnswerUsage) -> JSON {
-        envelope(isChunk: false, choices: pieces.map { isChat ? chatChoice($0) : completionChoice($0) }, usage: usage.json)
+        envelope(
+            isChunk: false, choices: pieces.map { isChat ? chatChoice($0) : completionChoice($0) }, usage: usage.json,
+            promptLogprobs: isChat ? pieces.first?.promptLogprobs.map(PromptTokenReport.list) : nil)
     }
 
     /// One chunk of a stream.
@@ -73,11 +77,11 @@ extension AnswerIdentity {
     /// The last chunk of a stream with `include_usage`: no choices.
     public func usageChunk(_ usage: AnswerUsage) -> JSON { envelope(isChunk: true, choices: [], usage: usage.json) }
 
-    private func envelope(isChunk: Bool, choices: [JSON], usage: JSON?) -> JSON {
+    private func envelope(isChunk: Bool, choices: [JSON], usage: JSON?, promptLogprobs: JSON? = nil) -> JSON {
         let object = isChat ? (isChunk ? "chat.completion.chunk" : "chat.completion") : "text_completion"
         return JSON(members: [
             ("id", .string(id)), ("object", .string(object)), ("created", JSON(created)), ("model", .string(model)), ("choices", .array(choices)),
-            ("usage", usage),
+            ("usage", usage), ("prompt_logprobs", promptLogprobs),
         ])
     }
 
@@ -86,7 +90,7 @@ extension AnswerIdentity {
             ("index", JSON(piece.index)), ("text", .string(piece.text)),
             ("logprobs", piece.logprobs.map { TokenReport.completionLogprobs($0, offset: piece.textOffset) } ?? .null),
             ("finish_reason", piece.finishReason.map(JSON.string) ?? .null), ("prompt_token_ids", piece.promptTokenIDs.map(JSON.tokens)),
-            ("token_ids", piece.tokenIDs.map(JSON.tokens)),
+            ("token_ids", piece.tokenIDs.map(JSON.tokens)), ("prompt_logprobs", piece.promptLogprobs.map(PromptTokenReport.list)),
         ])
     }
 

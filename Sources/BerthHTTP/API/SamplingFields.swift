@@ -17,6 +17,12 @@ public struct SamplingFields: Sendable, Equatable {
     public var stopStrings: [String] = []
     public var stopTokens: [Int32] = []
     public var ignoresEndTokens = false
+    /// No end token, stop token or stop string ends the answer before it has so many tokens.
+    public var minTokens = 0
+    /// Texts that the answer must not contain, as far as they are made of the tokens that encode them.
+    public var badWords: [String] = []
+    /// The stop string, or the text of the token that ended the answer, is part of the text.
+    public var includesStop = false
     public var showsSpecialTokens = false
 
     public init() {}
@@ -34,6 +40,10 @@ public struct DeliveryFields: Sendable, Equatable {
     public var returnsTokenIDs = false
     /// Tokens in log-probabilities are shown as "token_id:123".
     public var showsTokensAsIDs = false
+    /// Alternatives to report with every token of the prompt; nil reports nothing of it.
+    public var promptLogprobs: Int?
+    /// Only so many last tokens of the prompt are taken; -1 as many as the context has room for.
+    public var promptTokens: Int?
 
     public init() {}
 }
@@ -41,18 +51,21 @@ public struct DeliveryFields: Sendable, Equatable {
 extension FieldReader {
     func sampling() throws(APIError) -> SamplingFields {
         var fields = SamplingFields()
-        fields.temperature = try number("temperature", in: 0...2)
-        fields.topP = try number("top_p", in: 0...1, excludingLower: true)
-        fields.topK = try int("top_k", in: -1...Int(Int32.max)).map { max(0, $0) }
-        fields.minP = try number("min_p", in: 0...1)
-        fields.repetitionPenalty = try number("repetition_penalty", in: 0...100, excludingLower: true)
-        fields.presencePenalty = try number("presence_penalty", in: -2...2)
-        fields.frequencyPenalty = try number("frequency_penalty", in: -2...2)
+        fields.temperature = try number("temperature", in: SamplingBounds.temperature)
+        fields.topP = try number("top_p", in: SamplingBounds.topP)
+        fields.topK = try int("top_k", in: SamplingBounds.topK).map { max(0, $0) }
+        fields.minP = try number("min_p", in: SamplingBounds.minP)
+        fields.repetitionPenalty = try number("repetition_penalty", in: SamplingBounds.repetitionPenalty)
+        fields.presencePenalty = try number("presence_penalty", in: SamplingBounds.penalty)
+        fields.frequencyPenalty = try number("frequency_penalty", in: SamplingBounds.penalty)
+        fields.minTokens = try int("min_tokens", in: 0...Int(Int32.max)) ?? 0
+        fields.badWords = try badWords()
         fields.logitBias = try logitBias()
         fields.seed = try int("seed", in: Int.min...Int.max).map { UInt64(bitPattern: Int64($0)) }
         fields.stopStrings = try stopStrings()
         fields.stopTokens = try stopTokens()
         fields.ignoresEndTokens = try bool("ignore_eos") ?? false
+        fields.includesStop = try bool("include_stop_str_in_output") ?? false
         fields.showsSpecialTokens = !(try bool("skip_special_tokens") ?? true)
         return fields
     }
@@ -70,9 +83,14 @@ extension FieldReader {
         }
         fields.returnsTokenIDs = try bool("return_token_ids") ?? false
         fields.showsTokensAsIDs = try bool("return_tokens_as_token_ids") ?? false
-        if let format = try object("response_format"), let type = format["type"], type != "text" {
-            throw .invalid("response_format", "of type \(type.text.shortened) is not supported: the output is not constrained.", code: "unsupported_parameter")
+        if let format = try object("response_format"), format["type"] != "text" {
+            let type = format["type"].map { "of type \($0.text.shortened)" } ?? "without a type"
+            throw .invalid("response_format", "\(type) is not supported: the output is not constrained.", code: "unsupported_parameter")
         }
+        fields.promptLogprobs = try int("prompt_logprobs", in: 0...Limits.topLogprobs)
+        if fields.promptLogprobs != nil, fields.streams { throw .invalid("prompt_logprobs", "cannot be had with 'stream': true.") }
+        fields.promptTokens = try int("truncate_prompt_tokens", in: -1...Int(Int32.max))
+        if fields.promptTokens == 0 { throw .invalid("truncate_prompt_tokens", "must be -1 or at least 1, not 0.") }
         return fields
     }
 
@@ -90,18 +108,30 @@ extension FieldReader {
     }
 
     private func stopStrings() throws(APIError) -> [String] {
-        // Some clients say "none" so.
-        guard let value = value("stop"), value != "" else { return [] }
+        guard let value = value("stop") else { return [] }
         let elements = value.array ?? [value]
         guard elements.count <= Limits.stopStrings else { throw .invalid("stop", "has more than \(Limits.stopStrings) strings.") }
         var strings: [String] = []
         for element in elements {
             guard let text = element.string else { throw .wrongType("stop", "a string or an array of strings", element) }
-            guard !text.isEmpty else { throw .invalid("stop", "must not contain an empty string.") }
+            // Some clients say "none" so.
+            if text.isEmpty { continue }
             guard text.utf8.count <= Limits.stopStringBytes else { throw .invalid("stop", "contains a string of more than \(Limits.stopStringBytes) bytes.") }
             strings.append(text)
         }
         return strings
+    }
+
+    private func badWords() throws(APIError) -> [String] {
+        let elements = try array("bad_words") ?? []
+        guard elements.count <= Limits.badWords else { throw .invalid("bad_words", "has more than \(Limits.badWords) entries.") }
+        var words: [String] = []
+        for element in elements {
+            guard let text = element.string else { throw .wrongType("bad_words", "an array of strings", element) }
+            guard text.utf8.count <= Limits.stopStringBytes else { throw .invalid("bad_words", "contains a string of more than \(Limits.stopStringBytes) bytes.") }
+            if !text.isEmpty { words.append(text) }
+        }
+        return words
     }
 
     private func stopTokens() throws(APIError) -> [Int32] {

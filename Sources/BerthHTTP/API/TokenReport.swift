@@ -74,5 +74,5 @@ public struct TokenReport: Sendable, Equatable {
     }
 
     /// JSON has no infinity; OpenAI's own floor for a token that cannot occur is -9999.
-    private static func number(_ logprob: Float) -> JSON { .number(Double(logprob.isFinite ? max(logprob, -9999) : -9999)) }
+    static func number(_ logprob: Float) -> JSON { .number(Double(logprob.isFinite ? max(logprob, -9999) : -9999)) }
 }

@@ -32,6 +32,8 @@ struct AnswerAssembler {
         /// Something of this choice was sent.
         var isOpen = false
         var finishReason: String?
+        /// Where they were asked for.
+        var promptLogprobs: [PromptTokenReport?]?
     }
 
     let identity: AnswerIdentity
@@ -117,12 +119,15 @@ struct AnswerAssembler {
         guard !choices[index].hasBegun else { return }
         choices[index].hasBegun = true
         let prompt = call.prompts[choices[index].prompt]
+        if let count = call.delivery.promptLogprobs {
+            choices[index].promptLogprobs = promptLogprobs.map { $0.map { promptReport($0, alternatives: count) } }
+        }
         guard let echo = prompt.echo else { return }
         choices[index].text = echo
         guard call.logprobs != nil else { return }
         for (token, logprob) in zip(prompt.tokens, promptLogprobs) {
             choices[index].reports.append(
-                logprob.map(report) ?? TokenReport(text: shown(token), bytes: text.bytes(of: token), logprob: nil, top: []))
+                logprob.map { report($0, alternatives: call.logprobs) } ?? TokenReport(text: shown(token), bytes: text.bytes(of: token), logprob: nil, top: []))
         }
     }
 
@@ -144,16 +149,27 @@ struct AnswerAssembler {
         piece.opensMessage = call.isChat && !choices[index].isOpen
         choices[index].isOpen = true
         piece.finishReason = choices[index].finishReason
+        piece.promptLogprobs = choices[index].promptLogprobs
         choices[index].text = ""
         choices[index].reports = []
         choices[index].tokens = []
         return piece
     }
 
-    private func report(_ logprob: TokenLogprob) -> TokenReport {
+    private func report(_ logprob: TokenLogprob, alternatives: Int? = nil) -> TokenReport {
         TokenReport(
             text: shown(logprob.token), bytes: text.bytes(of: logprob.token), logprob: logprob.logprob,
-            top: logprob.top.map { .init(text: shown($0.token), bytes: text.bytes(of: $0.token), logprob: $0.logprob) })
+            top: logprob.top.prefix(alternatives ?? .max).map { .init(text: shown($0.token), bytes: text.bytes(of: $0.token), logprob: $0.logprob) })
+    }
+
+    private func promptReport(_ logprob: TokenLogprob, alternatives: Int) -> PromptTokenReport {
+        var entries = logprob.top.prefix(alternatives).enumerated().map { rank, entry in
+            PromptTokenReport.Entry(token: entry.token, text: shown(entry.token), logprob: entry.logprob, rank: rank + 1)
+        }
+        if !entries.contains(where: { $0.token == logprob.token }) {
+            entries.append(.init(token: logprob.token, text: shown(logprob.token), logprob: logprob.logprob, rank: logprob.rank ?? 0))
+        }
+        return PromptTokenReport(entries: entries)
     }
 
     private func shown(_ token: Int32) -> String {

@@ -28,6 +28,10 @@ struct PreparedGeneration: Sendable {
     var stopStrings: [String]
     var stopTokens: [Int32]
     var ignoresEndTokens: Bool
+    var minTokens: Int
+    /// As tokens, with and without a space before them.
+    var badWords: [[Int32]]
+    var includesStop: Bool
     var showsSpecialTokens: Bool
     var logprobs: Int?
     var delivery: DeliveryFields
@@ -44,9 +48,14 @@ struct PreparedGeneration: Sendable {
             request.stopStrings = stopStrings
             request.stopTokens = stopTokens
             request.ignoresEndTokens = ignoresEndTokens
+            request.minTokens = minTokens
+            request.badWords = badWords
+            request.includesStop = includesStop
             request.showsSpecialTokens = showsSpecialTokens
             request.logprobs = logprobs
-            request.promptLogprobs = logprobs != nil && prompts[prompt].echo != nil
+            // What an echo reports and what was asked for are views of the same.
+            let echoed = prompts[prompt].echo != nil ? logprobs : nil
+            request.promptLogprobs = [echoed, delivery.promptLogprobs].compactMap { $0 }.max()
             return request
         }
     }
@@ -77,20 +86,22 @@ struct Preparation: Sendable {
         var prompts: [PreparedGeneration.Prompt] = []
         var maxTokens: [Int] = []
         for input in call.prompts {
-            let tokens: [Int32]
-            let echo: String?
+            var tokens: [Int32]
+            var echo: String?
             switch input {
             case .text(let string):
-                tokens = text.encode(string, addSpecialTokens: call.addsSpecialTokens)
+                tokens = try encode(string, addSpecialTokens: call.addsSpecialTokens, "prompt")
                 echo = call.echo ? string : nil
             case .tokens(let given):
                 try check(given, "prompt")
                 tokens = given
-                echo = call.echo ? text.decode(given, skipSpecialTokens: !call.sampling.showsSpecialTokens) : nil
             }
             guard !tokens.isEmpty else { throw .invalid("prompt", "has no tokens.") }
+            let whole = tokens.count
+            tokens = try truncated(tokens, call.delivery, call.maxTokens)
+            if call.echo, echo == nil || tokens.count < whole { echo = text.decode(tokens, skipSpecialTokens: !call.sampling.showsSpecialTokens) }
             prompts.append(.init(tokens: tokens, echo: echo))
-            maxTokens.append(try limit(call.maxTokens, prompt: tokens.count, default: CompletionCall.defaultMaxTokens))
+            maxTokens.append(try limit(call.maxTokens ?? .atMost(CompletionCall.defaultMaxTokens), isGiven: call.maxTokens != nil, prompt: tokens.count))
         }
         return try prepared(
             isChat: false, model: model, adapter: adapter, prompts: prompts, sampling: call.sampling, maxTokens: maxTokens, logprobs: call.logprobs,
@@ -100,9 +111,10 @@ struct Preparation: Sendable {
     func chat(_ body: [UInt8]) throws(APIError) -> PreparedGeneration {
         let call = try ChatCall(body: body)
         let (model, adapter) = try resolve(call.delivery.model)
-        let tokens = text.encode(try text.render(call.input), addSpecialTokens: false)
+        var tokens = try encode(try text.render(call.input), addSpecialTokens: false, "messages")
         guard !tokens.isEmpty else { throw .invalid("messages", "make an empty prompt.") }
-        let maxTokens = try limit(call.maxTokens, prompt: tokens.count, default: Int.max)
+        tokens = try truncated(tokens, call.delivery, call.maxTokens)
+        let maxTokens = try limit(call.maxTokens ?? .unlimited, isGiven: call.maxTokens != nil, prompt: tokens.count)
         return try prepared(
             isChat: true, model: model, adapter: adapter, prompts: [.init(tokens: tokens, echo: nil)], sampling: call.sampling, maxTokens: [maxTokens],
             logprobs: call.logprobs, delivery: call.delivery)
@@ -163,14 +175,51 @@ struct Preparation: Sendable {
         }
     }
 
-    private func limit(_ wanted: Int?, prompt: Int, default standard: Int) throws(APIError) -> Int {
-        let room = description.contextLength - prompt
-        if let wanted {
-            guard wanted <= room else { throw .contextExceeded(contextLength: description.contextLength, promptTokens: prompt, maxTokens: wanted) }
-            return wanted
+    /// Text as tokens, each of which the model has an embedding for: a tokenizer may have more.
+    private func encode(_ string: String, addSpecialTokens: Bool, _ field: String) throws(APIError) -> [Int32] {
+        let tokens = text.encode(string, addSpecialTokens: addSpecialTokens)
+        if let bad = tokens.first(where: { Int($0) >= description.vocabularySize }) {
+            let name = String(decoding: text.bytes(of: bad), as: UTF8.self)
+            throw .invalid(field, "contains the token '\(name)' (\(bad)), which the tokenizer knows and the model does not: it has \(description.vocabularySize) embeddings.")
         }
-        guard room > 0 else { throw .contextExceeded(contextLength: description.contextLength, promptTokens: prompt, maxTokens: min(standard, 1)) }
-        return max(1, min(standard, description.openEndedTokens - prompt))
+        return tokens
+    }
+
+    /// The end of a prompt, where the request asks for that.
+    private func truncated(_ tokens: [Int32], _ delivery: DeliveryFields, _ wanted: TokenLimit?) throws(APIError) -> [Int32] {
+        guard let limit = delivery.promptTokens else { return tokens }
+        guard limit > 0 else {
+            let output = if case .atMost(let count)? = wanted { min(count, description.contextLength - 1) } else { 1 }
+            return tokens.suffix(description.contextLength - output)
+        }
+        guard limit <= description.contextLength else {
+            throw .invalid("truncate_prompt_tokens", "is \(limit), more than the context of \(description.contextLength) tokens.")
+        }
+        return tokens.suffix(limit)
+    }
+
+    private func limit(_ wanted: TokenLimit, isGiven: Bool, prompt: Int) throws(APIError) -> Int {
+        let room = description.contextLength - prompt
+        switch wanted {
+        case .atMost(let count) where isGiven:
+            guard count <= room else { throw .contextExceeded(contextLength: description.contextLength, promptTokens: prompt, maxTokens: count) }
+            return count
+        case .atMost, .unlimited:
+            guard room > 0 else { throw .contextExceeded(contextLength: description.contextLength, promptTokens: prompt, maxTokens: 1) }
+            let standard = if case .atMost(let count) = wanted { count } else { Int.max }
+            return max(1, min(standard, description.openEndedTokens - prompt))
+        }
+    }
+
+    /// Bad words as tokens. A word within a text has other tokens than at its beginning.
+    private func badWords(_ words: [String]) -> [[Int32]] {
+        var sequences: Set<[Int32]> = []
+        for word in words {
+            let bare = String(word.drop { $0 == " " })
+            sequences.insert(text.encode(bare, addSpecialTokens: false))
+            sequences.insert(text.encode(" " + bare, addSpecialTokens: false))
+        }
+        return sequences.filter { !$0.isEmpty }.sorted { $0.lexicographicallyPrecedes($1) }
     }
 
     private func prepared(
@@ -179,6 +228,9 @@ struct Preparation: Sendable {
     ) throws(APIError) -> PreparedGeneration {
         try check(Array(sampling.logitBias.keys), "logit_bias")
         try check(sampling.stopTokens, "stop_token_ids")
+        if let most = maxTokens.min(), sampling.minTokens > most {
+            throw .invalid("min_tokens", "is \(sampling.minTokens), more than the \(most) tokens that the answer may have.")
+        }
         let defaults = description.defaults
         var parameters = SamplingParameters()
         parameters.temperature = sampling.temperature ?? defaults.temperature ?? parameters.temperature
@@ -192,7 +244,7 @@ struct Preparation: Sendable {
         return PreparedGeneration(
             isChat: isChat, model: model, adapter: adapter, prompts: prompts, sampling: parameters, seed: sampling.seed, maxTokens: maxTokens,
             stopStrings: sampling.stopStrings, stopTokens: sampling.stopTokens, ignoresEndTokens: sampling.ignoresEndTokens,
-            showsSpecialTokens: sampling.showsSpecialTokens, logprobs: logprobs, delivery: delivery)
+            minTokens: sampling.minTokens, badWords: badWords(sampling.badWords), includesStop: sampling.includesStop, showsSpecialTokens: sampling.showsSpecialTokens, logprobs: logprobs, delivery: delivery)
     }
 }
 

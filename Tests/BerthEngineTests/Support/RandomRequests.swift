@@ -18,7 +18,7 @@ func randomRequests(
         request.sampling.temperature = Bool.random(using: &random) ? 0 : 1
         request.sampling.seed = id
         request.logprobs = 3
-        request.promptLogprobs = id % 3 == 0
+        request.promptLogprobs = id % 3 == 0 ? request.logprobs ?? 0 : nil
         return request
     }
 }

@@ -66,6 +66,10 @@ import Testing
     @Test func names() throws {
         #expect(try read(["--model", "/a/Llama-1B/"]).baseName == "Llama-1B")
         #expect(try read(["--model", "/a/b", "--model-name", "c"]).baseName == "c")
+        // The hub's cache: the commit names nothing.
+        #expect(try read(["--model", "/c/models--org--the--name/snapshots/0123abcd/"]).baseName == "org/the--name")
+        #expect(try read(["--model", "/c/models--gpt/snapshots/0123abcd"]).baseName == "gpt")
+        #expect(try read(["--model", "/snapshots/0123abcd"]).baseName == "0123abcd")
     }
 
     @Test func problems() {

@@ -29,12 +29,12 @@ private enum Assembly {
         let logger = context.logger
         guard let directory = configuration.model else { throw AssemblyError("no model is given: use --model DIR") }
         let checkpoint = try Checkpoint(directory: directory)
-        let modelConfiguration = try ModelConfiguration(config: checkpoint.config, generationConfig: checkpoint.generationConfig)
+        let modelConfiguration = try ModelConfiguration(checkpoint)
+        for warning in checkpoint.warnings + modelConfiguration.warnings { logger.warning("checkpoint: \(warning)") }
         let tokenizer = try Tokenizer(directory: directory)
         let text = try CheckpointText(tokenizer, logger: logger)
-        guard tokenizer.vocabularySize <= modelConfiguration.vocabularySize else {
-            throw AssemblyError("the tokenizer has \(tokenizer.vocabularySize) tokens and the model only \(modelConfiguration.vocabularySize)")
-        }
+        try checkVocabulary(tokenizer, modelConfiguration, logger)
+        let endTokens = endTokens(tokenizer, modelConfiguration, logger)
 
         let maxRunning = min(configuration.maxRunning ?? 64, configuration.maxBatchTokens ?? .max)
         let threads = configuration.threads ?? Machine.physicalCores
@@ -55,7 +55,7 @@ private enum Assembly {
         context.progress("preparing weights")
         let compute = try Compute(threads: threads)
         let model = try Model(
-            checkpoint: checkpoint, format: configuration.weights, kv: configuration.kv, compute: compute, maxRows: maxRows, maxLogitRows: maxRunning,
+            checkpoint: checkpoint, configuration: modelConfiguration, format: configuration.weights, kv: configuration.kv, compute: compute, maxRows: maxRows, maxLogitRows: maxRunning,
             contextLimit: configuration.contextLength, cache: weightCache(configuration, context),
             experts: budget.pagesExperts ? .paged(Machine.expertReadMode(configuration, budget)) : .resident)
         report(model.weightOrigin, logger)
@@ -76,7 +76,7 @@ private enum Assembly {
         engineConfiguration.runningRequests = maxRunning
         logger.info("\(modelConfiguration.family) model, weights \(configuration.weights.rawValue), keys and values \(model.kvLayout.element.rawValue), \(compute.kernelName) kernels on \(compute.threads) threads")
         let host = EngineHost(
-            model: model, pool: pool, experts: paging, endTokens: modelConfiguration.endTokens, tokenizer: tokenizer, configuration: engineConfiguration,
+            model: model, pool: pool, experts: paging, endTokens: endTokens, tokenizer: tokenizer, configuration: engineConfiguration,
             deliver: context.deliver)
 
         let registryFile = configuration.stateDirectory.map {
@@ -98,6 +98,28 @@ private enum Assembly {
             defaults: SamplingFields(modelConfiguration.generationDefaults), created: Machine.wallSeconds)
         return ModelService(description: description, text: text, generation: EngineService(host), adapters: adapters)
     }
+
+    /// Added tokens may lie beyond the embeddings (checkpoints name padding that nobody trained): a prompt that contains one is refused. A vocabulary
+    /// that does is another model's.
+    private static func checkVocabulary(_ tokenizer: Tokenizer, _ configuration: ModelConfiguration, _ logger: Logger) throws {
+        let size = configuration.vocabularySize
+        guard tokenizer.modelVocabularySize <= size else {
+            throw AssemblyError("the tokenizer has \(tokenizer.modelVocabularySize) tokens and the model only \(size)")
+        }
+        let beyond = tokenizer.addedTokens(from: Int32(size))
+        guard !beyond.isEmpty else { return }
+        let names = beyond.prefix(8).map { "'\($0.text)' (\($0.id))" }.joined(separator: ", ") + (beyond.count > 8 ? " and \(beyond.count - 8) more" : "")
+        logger.warning("tokenizer: the model has \(size) embeddings and none for \(names); a prompt that contains such a token is refused")
+    }
+
+    /// The tokens that end an answer: what the model's configuration says, and the tokenizer's own end of text, where it is another. Chat models are
+    /// trained to end their turn with that one.
+    private static func endTokens(_ tokenizer: Tokenizer, _ configuration: ModelConfiguration, _ logger: Logger) -> Set<Int32> {
+        guard let end = tokenizer.eosTokenID, let name = tokenizer.eosToken, !configuration.endTokens.contains(end) else { return configuration.endTokens }
+        logger.info("'\(name)' (\(end)) ends an answer, too: it is the tokenizer's eos_token, though not the configuration's")
+        return configuration.endTokens.union([end])
+    }
+
     /// Packed weights are kept in the cache directory. Without one they are packed at every start, with the same reports.
     private static func weightCache(_ configuration: Configuration, _ context: AssemblyContext) -> WeightCache {
         var cache = WeightCache(ImageCache(directory: configuration.cacheDirectory))

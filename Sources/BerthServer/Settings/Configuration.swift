@@ -88,8 +88,15 @@ public struct Configuration: Sendable, Equatable {
     /// What clients call the base model.
     public var baseName: String {
         if let modelName { return modelName }
-        let parts = (model ?? "").split(separator: "/")
-        return parts.last.map(String.init) ?? "base"
+        let parts = (model ?? "").split(separator: "/").map(String.init)
+        return Self.hubName(parts) ?? parts.last ?? "base"
+    }
+
+    /// `org/name`, where the path is one of the hub's cache (`…/models--org--name/snapshots/<commit>`), whose last part names nothing.
+    private static func hubName(_ parts: [String]) -> String? {
+        guard parts.count >= 3, parts[parts.count - 2] == "snapshots", parts[parts.count - 3].hasPrefix("models--") else { return nil }
+        let names = parts[parts.count - 3].dropFirst("models--".count).split(separator: "--", maxSplits: 1)
+        return names.isEmpty ? nil : names.joined(separator: "/")
     }
 }
 

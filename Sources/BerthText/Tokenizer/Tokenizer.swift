@@ -82,6 +82,14 @@ public final class Tokenizer: Sendable {
         self.flags = flags
     }
 
+    /// One more than the greatest token id of the vocabulary without added tokens.
+    public var modelVocabularySize: Int { model.vocabulary.idBound }
+
+    /// Added tokens from id `first` on, by id.
+    public func addedTokens(from first: Int32) -> [(id: Int32, text: String)] {
+        addedTexts.filter { $0.key >= first }.sorted { $0.key < $1.key }.map { ($0.key, String(decoding: $0.value, as: UTF8.self)) }
+    }
+
     // MARK: encoding
 
     /// The token ids of `text`.

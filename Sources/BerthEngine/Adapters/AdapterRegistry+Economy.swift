@@ -8,8 +8,8 @@ import BerthMemory
 extension AdapterRegistry: EvictableClass {
     var use: PageClass { .adapter }
 
-    /// How fast adapters come back, in bytes per second: taken to be that of a common disk, packing included. It is not measured yet.
-    private static let readSpeed = 0.5e9
+    /// How fast adapters come back, in bytes per second, before one was read: as from a common disk, packing included.
+    private static let unmeasuredSpeed = 0.5e9
 
     /// Pages that idle adapters could give up.
     var evictablePages: Int { residents.reduce(0) { $0 + ($1.isIdle ? $1.pageCount : 0) } }
@@ -19,7 +19,7 @@ extension AdapterRegistry: EvictableClass {
 
     func cheapestValue() -> Double? {
         guard let cheapest else { return nil }
-        let seconds = Double(cheapest.source.bytes) / Self.readSpeed
+        let seconds = Double(cheapest.source.bytes) / (reader.bytesPerSecond ?? Self.unmeasuredSpeed)
         return seconds / Double(cheapest.pageCount) / Double(1 + max(0, step - cheapest.lastUseStep))
     }
 

@@ -26,7 +26,7 @@ final class AdapterRegistry {
 
     private let pool: Pool
     private let economy: Economy
-    private let reader: any AdapterReader
+    let reader: any AdapterReader
     private let readLimit: Int
     private(set) var entries: [AdapterName: Entry] = [:]
     private var reads: [AdapterReadTicket: Adapter] = [:]
@@ -232,6 +232,9 @@ final class AdapterRegistry {
     }
 
     // MARK: accounts
+
+    /// Bytes of the adapters' pages that hold nothing.
+    var wasteBytes: Int { (residents + reads.values).reduce(0) { $0 + $1.pageCount * pool.pageBytes - $1.source.bytes } }
 
     var statuses: [AdapterStatus] {
         let named = entries.map { name, entry in

@@ -69,4 +69,6 @@ public struct AdapterRead: @unchecked Sendable {
 /// `begin` returns at once. Every read that was begun is reported exactly once with `Engine.adapterRead`, later, on the engine's thread.
 public protocol AdapterReader: AnyObject {
     func begin(_ read: AdapterRead)
+    /// How fast reads have been of late, packing included; nil before the first.
+    var bytesPerSecond: Double? { get }
 }

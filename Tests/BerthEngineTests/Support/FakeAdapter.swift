@@ -44,6 +44,7 @@ enum FakeAdapter {
 /// A disk that answers when the test says so.
 final class FakeReader: AdapterReader {
     private(set) var reads: [AdapterRead] = []
+    var bytesPerSecond: Double?
 
     func begin(_ read: AdapterRead) { reads.append(read) }
 

@@ -186,10 +186,9 @@ private final class PacedRun {
 }
 
 @Suite struct StepTimeModelTests {
-    private static func load(rows: Int, context: Int = 0, missing: Int = 0) -> StepLoad {
+    private static func load(rows: Int, context: Int = 0) -> StepLoad {
         var load = StepLoad()
         load.add(rows: rows, after: context)
-        load.missingExpertBytes = missing
         return load
     }
 
@@ -212,23 +211,6 @@ private final class PacedRun {
         }
     }
 
-    /// Bytes from a disk have a price of their own, which steps without any do not pay.
-    @Test func bytesThatAreMissingHaveTheirPrice() {
-        var model = StepTimeModel()
-        for step in 0..<60 {
-            let missing = step % 3 * 10 << 20
-            model.observe(Self.load(rows: 1 + step % 4), nanoseconds: 30_000_000 + UInt64(missing))
-        }
-        // Nobody said what was missing: an average is all there is to learn.
-        #expect((35e6...45e6).contains(model.nanoseconds(of: Self.load(rows: 2))))
-        var told = StepTimeModel()
-        for step in 0..<60 {
-            let missing = step % 3 * 10 << 20
-            told.observe(Self.load(rows: 1 + step % 4, missing: missing), nanoseconds: 30_000_000 + UInt64(missing))
-        }
-        #expect((29e6...31e6).contains(told.nanoseconds(of: Self.load(rows: 2))))
-        #expect((69e6...73e6).contains(told.nanoseconds(of: Self.load(rows: 2, missing: 40 << 20))))
-    }
 
     /// A step that takes no time, or the same load again and again, leaves a sensible prediction.
     @Test func survivesDegenerateObservations() {

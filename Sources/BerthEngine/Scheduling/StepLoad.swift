@@ -6,8 +6,6 @@ struct StepLoad: Equatable {
     private(set) var sequences = 0
     /// Pairs of a row and a token that it attends to.
     private(set) var attended = 0
-    /// Bytes of experts that a disk has to bring before the step can end; 0 where all weights are in memory.
-    var missingExpertBytes = 0
 
     /// Another sequence: `rows` tokens that follow `context` others.
     mutating func add(rows count: Int, after context: Int) {
@@ -23,8 +21,8 @@ struct StepLoad: Equatable {
     }
 
     /// One number for each thing that takes time, the first for what every step takes, the second for its rows. A new cost needs a number here
-    /// and nothing else: what was always 0 plays no part.
-    var features: [Double] { [1, Double(rows), Double(sequences), Double(attended), Double(missingExpertBytes)] }
+    /// and nothing else: what was always 0 plays no part. What is read from disk is not among them: it depends on what is in memory, and `StepPacer` is told.
+    var features: [Double] { [1, Double(rows), Double(sequences), Double(attended)] }
 
     static let featureCount = StepLoad().features.count
 }

@@ -38,11 +38,14 @@ struct StepPacer {
 
     mutating func startStep(_ load: StepLoad, now: UInt64) { unfinished = (load, now) }
 
-    /// The next step begins, right after the one before.
-    mutating func finishStep(now: UInt64) {
-        guard let (load, start) = unfinished else { return }
+    /// The next step begins, right after the one before. Returns the time of that, where it is known.
+    @discardableResult
+    mutating func finishStep(now: UInt64) -> UInt64? {
+        guard let (load, start) = unfinished else { return nil }
         unfinished = nil
-        if now >= start { times.observe(load, nanoseconds: now - start) }
+        guard now >= start else { return nil }
+        times.observe(load, nanoseconds: now - start)
+        return now - start
     }
 
     /// No step follows until an input comes: the time until then says nothing about the step before.

@@ -1,6 +1,6 @@
 // How long a step will take, learned from the steps before it.
 //
-// Time is modelled as a sum: so much for every step, for every row, sequence, attended token, missing byte. The prices come from
+// Time is modelled as a sum: so much for every step, for every row, sequence, attended token. The prices come from
 // least squares over what was observed. One set of prices does not fit every size of step (a few rows cost what reading the weights
 // costs, many rows what their arithmetic costs), so observations are kept by size, in classes of one octave of rows each, and a
 // prediction weighs the classes by their distance from it. A class keeps decayed sums, not steps: the memory is fixed, and thousands of

@@ -53,10 +53,10 @@ public final class EngineHost: Sendable {
         let outstanding = Shared(Outstanding())
         self.outstanding = outstanding
         requestLimit = configuration.queuedRequests
-        thread = Thread(name: "berth-engine") {
+        @Sendable func serve(_ paging: ExpertPaging?) {
             let reader = DiskReader(threads: readerThreads) { ticket, result in mailbox.put(.adapterRead(ticket, result)) }
-            let expertReader = handover.experts.map { ExpertReaderThreads($0.image) }
-            let experts = handover.experts.map { ExpertSupply($0.image, reader: expertReader!, options: $0.options) }
+            let expertReader = paging.map { ExpertReaderThreads($0.image) }
+            let experts = paging.map { ExpertSupply($0.image, reader: expertReader!, options: $0.options) }
             let engine = Engine(
                 model: handover.model, pool: handover.pool, reader: reader, experts: experts, endTokens: endTokens, configuration: configuration,
                 detokenizer: detokenizer)
@@ -66,6 +66,14 @@ public final class EngineHost: Sendable {
                 reader.stop()
                 expertReader?.stop()
             }
+        }
+        thread = Thread(name: "berth-engine") {
+            var paging = handover.experts
+            let history = paging?.options.rememberPopularity.map { HistoryWriter($0) }
+            if let history { paging!.options.rememberPopularity = { history.put($0) } }
+            serve(paging)
+            // The engine has handed over its last one at its end.
+            history?.stop()
         }
     }
 

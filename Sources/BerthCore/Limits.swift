@@ -43,6 +43,13 @@ public enum Limits {
     public static let expertReads = 6
     /// Reads begun on a guess about the next layer that may be under way.
     public static let expertGuesses = 8
+    /// Reads begun between two steps that may be under way.
+    public static let expertsAhead = 6
+    /// What is remembered of the routing of adapters and beginnings of prompts.
+    public static let routingProfiles = 64
+    /// Of the oldest waiting requests, those whose order the routing may change; and how many may be let in before one that came earlier.
+    public static let admissionWindow = 8
+    public static let passedOver = 4
 
     // MARK: memory
     /// Kernel mappings that windows over scattered pages may take: half of what Linux gives a process by default (`vm.max_map_count`).

@@ -3,13 +3,14 @@
 // The order of arrival is kept strictly where memory is short: a request that finds no pages blocks those behind it, so that
 // small newcomers cannot starve a large request. It is not kept where only the disk is slow: a request whose adapter is being
 // read steps aside until the read ends, and the pages it will need are kept for it; otherwise its adapter would be read only to be
-// thrown out again. (The seam for tenants is here: an order other than that of arrival is another order of
-// `waiting`.)
+// thrown out again. Where experts are paged, whose experts are in memory may go before a few others (`admissionOrder`). (The seam for tenants
+// is here: an order other than that of arrival is another order of `waiting`.)
 //
 // When a running request needs a page and there is none, the economy lets go what is worth least; then the youngest
 // running request gives up its pages and waits to be computed again. The oldest request is never disturbed, so there is
 // always one that comes to its end.
 
+import BerthCore
 import BerthMemory
 
 extension Engine {
@@ -26,30 +27,67 @@ extension Engine {
     func admit() {
         admissionPending = false
         for adapter in registry.pinnedAbsent where adapter.lastFailure == nil { _ = registry.beginLoad(adapter) }
-        var index = 0
-        /// KV blocks of those who wait for the disk, and come before the one at `index`.
+        /// KV blocks of those who wait for the disk, and come before the one that is asked.
         var promised = 0
-        while index < waiting.count {
-            let request = waiting[index]
-            switch tryToAdmit(request, promised: promised) {
+        var hasFailed = false
+        let order = admissionOrder()
+        for (index, request) in order.enumerated() {
+            var admission = tryToAdmit(request, promised: promised)
+            // Reads ahead hold pages that are nobody's yet; where nothing runs, nobody will look again when they have ended.
+            if case .waitsForPages = admission, running.isEmpty, experts?.finishReads() == true { admission = tryToAdmit(request, promised: promised) }
+            switch admission {
             case .admitted:
-                waiting.remove(at: index)
+                passOver(olderThan: request)
+                waiting.remove(request)
                 running.insert(request)
+                if request.preemptions > 0 { experts?.requestReturns(request.request.id) }
             case .waitsForDisk:
                 request.phase = .waitingForAdapter
                 promised += blocks(request.tokens.count)
-                index += 1
             case .failed(let failure):
+                hasFailed = true
                 fail(request, failure)
             case .waitsForPages:
                 request.phase = .queued
+                // Who was preferred to older ones does not block them: it will be asked again.
+                if request.passedOver < Limits.passedOver, order[(index + 1)...].contains(where: { $0.arrival < request.arrival }) { continue }
                 // Where nothing runs and nothing is read, nobody will ever give up pages.
                 guard running.isEmpty && registry.readsInFlight == 0 else { return }
+                hasFailed = true
                 fail(request, GenerationFailure(.overloaded, "the memory pool has no room for this request beside what is pinned in it"))
             }
         }
-        // Failures above set the flag again, though everything has been looked at.
-        admissionPending = false
+        // Failures set the flag again, though everything has been looked at; but for those that stepped back before one who failed.
+        admissionPending = hasFailed && running.isEmpty && !waiting.isEmpty && registry.readsInFlight == 0
+    }
+
+    /// Who is asked first. The order is that of arrival; where experts are paged, the oldest few are asked in the order of how much of what they will want is in
+    /// memory, as far as it is known: a step then reads less. Nobody is passed over more than `Limits.passedOver` times.
+    func admissionOrder() -> [ActiveRequest] {
+        guard let experts, experts.supply.options.ordersAdmission, waiting.count > 1 else { return waiting.requests }
+        let few = waiting.requests.prefix(Limits.admissionWindow)
+        let isDue = few.map { $0.passedOver >= Limits.passedOver }
+        let overlaps = few.map { experts.overlap(of: $0.request) }
+        // Whoever nothing is known of is neither preferred nor put back: the order of arrival holds, and where the overlaps are about the same, too.
+        guard overlaps.allSatisfy({ $0 != nil }) else { return waiting.requests }
+        let grades = overlaps.map { Int($0! * Self.overlapGrades) }
+        let order = few.indices.sorted { left, right in
+            if isDue[left] != isDue[right] { return isDue[left] }
+            if !isDue[left], grades[left] != grades[right] { return grades[left] > grades[right] }
+            return left < right
+        }
+        return order.map { few[$0] } + waiting.requests.dropFirst(few.count)
+    }
+
+    /// Overlaps that differ by less than one part in so many are the same.
+    private static let overlapGrades = 10.0
+
+    /// Counts for those who came before a request that is let in, and could have been.
+    private func passOver(olderThan request: ActiveRequest) {
+        for older in waiting.requests {
+            guard older.arrival < request.arrival else { return }
+            if older.phase == .queued { older.passedOver += 1 }
+        }
     }
 
     private func tryToAdmit(_ request: ActiveRequest, promised: Int) -> Admission {
@@ -139,6 +177,7 @@ extension Engine {
                 request.pages.append(pool.address(of: pool.lastPage(of: request.lease!)))
                 return .grown
             }
+            if experts?.finishReads() == true { continue }
             if let youngest = running.youngest, youngest !== request || running.count > 1 {
                 preempt(youngest)
                 if youngest === request { return .gone }
@@ -153,12 +192,13 @@ extension Engine {
     }
 
     /// Takes a running request's pages; it waits again, in its old place, and is computed anew.
-    private func preempt(_ request: ActiveRequest) {
+    func preempt(_ request: ActiveRequest) {
         running.remove(request)
         releasePages(of: request)
         request.phase = .queued
         request.preemptions += 1
         counters.preemptions += 1
+        experts?.requestPreempted(request.request.id)
         waiting.insert(request)
     }
 }

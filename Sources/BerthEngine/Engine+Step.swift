@@ -18,7 +18,7 @@ extension Engine {
         plan.fill(&batch)
         pacer.startStep(plan.load, now: now)
         registry.step = counters.steps
-        experts?.beginStep(plan.rows.map { ($0.request.request.id, $0.count) })
+        experts?.beginStep(plan.rows.map { ($0.request.request, $0.count) })
         let logits = model.forward(batch)
         counters.steps += 1
         counters.computedTokens += plan.tokenCount
@@ -38,6 +38,18 @@ extension Engine {
         plan.clear()
         batch.sequences.removeAll(keepingCapacity: true)
         running.removeFinished()
+    }
+
+    /// The disk has nothing to do until the next step's first layer: it reads what that step will want. Who runs now runs then; if a place was given up,
+    /// whoever is next in line does, too.
+    func readAhead() {
+        guard let experts, !running.isEmpty || admissionPending else { return }
+        if admissionPending {
+            for request in admissionOrder().prefix(max(0, configuration.runningRequests - running.count)) where request.preemptions > 0 {
+                experts.requestReturns(request.request.id)
+            }
+        }
+        experts.readAhead()
     }
 
     /// Gives a request what its rows have brought.

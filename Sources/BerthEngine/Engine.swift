@@ -163,9 +163,10 @@ public final class Engine {
     /// `now` is a monotonic time in nanoseconds.
     public func step(now: UInt64) -> [(RequestID, GenerationEvent)] {
         self.now = now
-        pacer.finishStep(now: now)
+        if let time = pacer.finishStep(now: now) { experts?.speed.stepTook(time) }
         if admissionPending { admit() }
         if !running.isEmpty { runBatch() } else { experts?.warm() }
+        readAhead()
         if running.isEmpty || isStalled { pacer.pause() }
         defer { events = [] }
         return events

@@ -19,6 +19,9 @@ public struct ExpertAccount: Sendable, Equatable {
     public var wastedGuesses = 0
     public var wrongGuesses = 0
     public var cancelledGuesses = 0
+    /// Reads begun between two steps for what the next one's requests used last; of these, in memory when wanted.
+    public var queueReads = 0
+    public var usefulQueueReads = 0
     /// Reads that brought back what an earlier life used most.
     public var warmReads = 0
     public var failedReads = 0

@@ -5,8 +5,11 @@ import BerthMemory
 extension ExpertCache: EvictableClass {
     var use: PageClass { .expert }
 
-    /// Pages of experts that the present layer does not need any more, or never did. O(experts).
-    var evictablePages: Int { slots.reduce(0) { $0 + ($1.isResident && !$1.isNeeded ? pagesPerExpert : 0) } }
+    /// Pages of experts that the present layer does not need any more, or never did.
+    var evictablePages: Int { evictable * pagesPerExpert }
+
+    /// Bytes of the experts' pages that hold nothing.
+    var wasteBytes: Int { pool.pageCount(of: .expert) / pagesPerExpert * (pagesPerExpert * pool.pageBytes - supply.bytes) }
 
     func cheapestValue() -> Double? { policy.victim().map { value(ofChance: policy.chance(of: $0)) } }
 
@@ -23,7 +26,7 @@ extension ExpertCache: EvictableClass {
 
     func evictCheapest() {
         guard let victim = policy.victim().map({ slots[policy.shape.index(of: $0)] }) else { preconditionFailure("no expert may leave") }
-        if victim.isUnprovenGuess { account.wastedGuesses += 1 }
+        if victim.unproven == .guess { account.wastedGuesses += 1 }
         account.evictions += 1
         leave(victim)
     }

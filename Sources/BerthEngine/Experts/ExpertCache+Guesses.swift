@@ -16,7 +16,7 @@ extension ExpertCache {
             guard guessesInFlight < Limits.expertGuesses else { return }
             let slot = slots[Int(expert)]
             guard case .absent = slot.state else { continue }
-            guard read(slot, isSpeculative: true, below: value(ofChance: Self.guessChance)) else { return }
+            guard read(slot, ahead: .guess, below: value(ofChance: Self.guessChance)) else { return }
             account.guesses += 1
         }
     }
@@ -24,23 +24,44 @@ extension ExpertCache {
     /// How likely a guess must be taken to be: measured ones are near four in five; what it replaces must be clearly less likely.
     private static let guessChance = 0.4
 
+    /// The disk is idle between two steps: reads what the next one's requests used last, or are certain to use, where that is worth clearly more than what
+    /// has to leave for it. Demand takes the disk back as soon as a layer comes.
+    func readAhead() {
+        guard supply.options.prefetches else { return }
+        takeResults(waits: false)
+        let limit = Limits.expertsAhead - guessesInFlight
+        guard limit > 0 else { return }
+        // Experts on their way are absent to the policy.
+        for (key, chance) in policy.absentees(limit + readsInFlight, leastChance: Self.aheadChance) {
+            guard guessesInFlight < Limits.expertsAhead else { return }
+            let slot = slots[policy.shape.index(of: key)]
+            guard case .absent = slot.state else { continue }
+            guard read(slot, ahead: .queue, below: value(ofChance: Self.aheadMargin * chance)) else { return }
+            account.queueReads += 1
+        }
+    }
+
+    /// What is less likely is not worth the disk's time; and what is not clearly less likely stays.
+    private static let (aheadChance, aheadMargin) = (0.25, 0.8)
+
     /// A layer has come: its guesses are settled.
     func settleGuesses(ofLayer number: Int) {
         guard guessesInFlight > 0 else { return }
         for slot in slots(ofLayer: number) {
             guard case .reading(isSpeculative: true) = slot.state else { continue }
-            if !slot.isNeeded {
-                account.wrongGuesses += 1
-                slot.isUnprovenGuess = false
-            }
+            let wasGuess = slot.unproven == .guess
             if slot.isNeeded {
                 supply.reader.promote(slot.id)
                 slot.state = .reading(isSpeculative: false)
                 guessesInFlight -= 1
-            } else if supply.reader.cancel(slot.id) {
+                continue
+            }
+            if wasGuess { account.wrongGuesses += 1 }
+            slot.unproven = nil
+            if supply.reader.cancel(slot.id) {
                 readsInFlight -= 1
                 guessesInFlight -= 1
-                account.cancelledGuesses += 1
+                if wasGuess { account.cancelledGuesses += 1 }
                 leave(slot)
             }
         }

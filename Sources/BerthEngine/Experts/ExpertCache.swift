@@ -29,9 +29,13 @@ final class ExpertCache: ExpertProvider {
     private var rememberedRows = 0
     private(set) var layerHits: [Int]
     private(set) var layerUses: [Int]
+    /// How fast tokens pass where nothing is waited for.
+    var speed = ResidentSpeed()
     var readsInFlight = 0
     /// Those of `readsInFlight` that are speculative.
     var guessesInFlight = 0
+    /// Experts that may leave: in memory, and not needed by the present layer.
+    private(set) var evictable = 0
     /// What is to be read while nothing else happens, last one first.
     private var warmList: [Int] = []
 
@@ -91,13 +95,17 @@ final class ExpertCache: ExpertProvider {
     // MARK: steps
 
     /// The rows of the step that comes now, in order.
-    func beginStep(_ rows: [(request: RequestID, count: Int)]) {
+    func beginStep(_ rows: [(request: GenerationRequest, count: Int)]) {
         sequences.removeAll(keepingCapacity: true)
         rowNumbers.removeAll(keepingCapacity: true)
         for (request, count) in rows {
             sequences.append(rowNumbers.count..<rowNumbers.count + count)
-            rowNumbers.append(contentsOf: repeatElement(Int32(numbers.number(of: request)), count: count))
+            let isNew = numbers.known(request.id) == nil
+            let number = numbers.number(of: request.id)
+            if isNew { policy.requestBegan(number, RoutingProfileKey.keys(adapter: request.adapter, prompt: request.prompt)) }
+            rowNumbers.append(contentsOf: repeatElement(Int32(number), count: count))
         }
+        speed.beginStep(rows.map(\.count), uses: uses, waited: supply.reader.account.waitedNanoseconds)
         account.rows += rowNumbers.count
         let capacity = min(slots.count, (min(pool.ceilingRoom(for: .expert), pool.sharedRoom(for: .expert)) + pool.pageCount(of: .expert)) / pagesPerExpert)
         if capacity != policy.capacity, capacity > 0 { policy.capacity = capacity }
@@ -107,6 +115,7 @@ final class ExpertCache: ExpertProvider {
     /// What has become of the step: failures by the number of the sequence.
     func endStep() -> [Int: GenerationFailure] {
         defer { harmed = [:] }
+        speed.endStep(uses: uses, waited: supply.reader.account.waitedNanoseconds)
         if let bytes = recorder?.take(), !bytes.isEmpty { supply.options.writeRecording?(bytes) }
         return harmed
     }
@@ -117,6 +126,19 @@ final class ExpertCache: ExpertProvider {
         recorder?.requestEnded(step: policy.position.step, slot: number)
     }
 
+    /// It gave up its pages, and will compute its rows again.
+    func requestPreempted(_ request: RequestID) { if let number = numbers.known(request) { policy.requestPaused(number) } }
+
+    /// It runs in the next step, or will if there is room.
+    func requestReturns(_ request: RequestID) { if let number = numbers.known(request) { policy.requestReturns(number) } }
+
+    /// How much of what the request will want is in memory, as far as anything is known of it.
+    func overlap(of request: GenerationRequest) -> Double? {
+        policy.overlap(slot: numbers.known(request.id), RoutingProfileKey.keys(adapter: request.adapter, prompt: request.prompt))
+    }
+
+    private var uses: Int { account.hits + account.misses + account.lateGuesses }
+
     // MARK: ExpertProvider
 
     func begin(_ demand: ExpertDemand) -> [Int] {
@@ -126,6 +148,7 @@ final class ExpertCache: ExpertProvider {
         let slots = slots(ofLayer: number)
         let active = demand.active.map { slots[$0] }
         for slot in active {
+            if slot.isResident { evictable -= 1 }
             slot.isNeeded = true
             policy.hold(slot.key)
         }
@@ -144,12 +167,16 @@ final class ExpertCache: ExpertProvider {
                 order.append(slot)
                 account.hits += 1
                 layerHits[number] += 1
-                if slot.isUnprovenGuess { account.usefulGuesses += 1 }
-                slot.isUnprovenGuess = false
+                switch slot.unproven {
+                case .guess: account.usefulGuesses += 1
+                case .queue: account.usefulQueueReads += 1
+                case nil: break
+                }
+                slot.unproven = nil
             case .reading:
                 reading.append(slot)
-                if slot.isUnprovenGuess { account.lateGuesses += 1 } else { account.misses += 1 }
-                slot.isUnprovenGuess = false
+                if slot.unproven == .guess { account.lateGuesses += 1 } else { account.misses += 1 }
+                slot.unproven = nil
             case .absent, .lost:
                 absent.append(slot)
                 account.misses += 1
@@ -184,6 +211,7 @@ final class ExpertCache: ExpertProvider {
     func finished(before position: Int) {
         for slot in order[run..<position] {
             slot.isNeeded = false
+            if slot.isResident { evictable += 1 }
             policy.release(slot.key)
         }
         run = position
@@ -204,14 +232,16 @@ final class ExpertCache: ExpertProvider {
         while begun < order.count {
             let slot = order[begun]
             if case .absent = slot.state {
-                guard readsInFlight - guessesInFlight < Limits.expertReads, read(slot, isSpeculative: false, below: .infinity) else { return }
+                guard readsInFlight - guessesInFlight < Limits.expertReads, read(slot, below: .infinity) else { return }
             }
             begun += 1
         }
     }
 
     /// Leases pages and begins to read an absent expert; false where there is no room for it.
-    func read(_ slot: ExpertSlot, isSpeculative: Bool, below value: Double) -> Bool {
+    /// `ahead` says why, where nobody waits for it.
+    func read(_ slot: ExpertSlot, ahead: ExpertSlot.Speculation? = nil, below value: Double) -> Bool {
+        let isSpeculative = ahead != nil
         guard economy.makeRoom(pagesPerExpert, for: .expert, below: value), let lease = pool.reserve(pagesPerExpert, for: .expert) else { return false }
         let memory: UnsafeMutableRawPointer
         do {
@@ -222,7 +252,7 @@ final class ExpertCache: ExpertProvider {
         }
         slot.lease = consume lease
         slot.state = .reading(isSpeculative: isSpeculative)
-        slot.isUnprovenGuess = isSpeculative
+        slot.unproven = ahead
         readsInFlight += 1
         if isSpeculative { guessesInFlight += 1 }
         supply.reader.begin(ExpertRead(id: slot.id, memory: memory), isSpeculative: isSpeculative)
@@ -244,17 +274,35 @@ final class ExpertCache: ExpertProvider {
                 account.bytesRead += supply.bytes
                 pool.publish(slot.lease!)
                 slot.state = .resident(supply.expert(try! pool.window(of: slot.lease!)))
+                if !slot.isNeeded { evictable += 1 }
                 policy.becameResident(slot.key)
             }
         }
     }
 
+    /// Waits for all reads, so that their pages are somebody's again: taken back where they had not started, or those of experts that may leave.
+    /// Between steps. False where there were none.
+    func finishReads() -> Bool {
+        guard readsInFlight > 0 else { return false }
+        for slot in slots {
+            guard case .reading(isSpeculative: true) = slot.state, supply.reader.cancel(slot.id) else { continue }
+            readsInFlight -= 1
+            guessesInFlight -= 1
+            leave(slot)
+        }
+        while readsInFlight > 0 { takeResults(waits: true) }
+        return true
+    }
+
     /// Takes an expert's pages.
     func leave(_ slot: ExpertSlot) {
-        if slot.isResident { policy.left(slot.key) }
+        if slot.isResident {
+            policy.left(slot.key)
+            if !slot.isNeeded { evictable -= 1 }
+        }
         if let lease = slot.lease.take() { pool.release(lease) }
         slot.state = .absent
-        slot.isUnprovenGuess = false
+        slot.unproven = nil
     }
 
     /// The layer goes on without this expert; the requests whose rows chose it end with the step.
@@ -281,7 +329,7 @@ final class ExpertCache: ExpertProvider {
         while let index = warmList.last, readsInFlight < Limits.expertReads {
             warmList.removeLast()
             guard case .absent = slots[index].state else { continue }
-            guard pool.room(for: .expert) >= pagesPerExpert, read(slots[index], isSpeculative: false, below: 0) else {
+            guard pool.room(for: .expert) >= pagesPerExpert, read(slots[index], below: 0) else {
                 warmList = []
                 return
             }
@@ -304,7 +352,7 @@ final class ExpertCache: ExpertProvider {
 
     /// Proves that pages and residency agree. Returns the pages that experts hold.
     func checkInvariants() -> Int {
-        var pages = 0, reading = 0, guesses = 0
+        var pages = 0, reading = 0, guesses = 0, free = 0
         for slot in slots {
             switch slot.state {
             case .absent, .lost: precondition(slot.lease == nil, "\(slot.id) is absent and holds pages")
@@ -316,8 +364,10 @@ final class ExpertCache: ExpertProvider {
             case .resident:
                 precondition(pool.state(of: slot.lease!) == .published)
                 pages += pagesPerExpert
+                free += slot.isNeeded ? 0 : 1
             }
         }
+        precondition(free == evictable, "\(evictable) experts are counted as free to leave, and \(free) are")
         precondition(reading == readsInFlight && guesses == guessesInFlight, "\(readsInFlight) reads are counted and \(reading) under way")
         return pages
     }

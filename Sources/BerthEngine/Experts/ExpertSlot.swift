@@ -5,6 +5,14 @@ import BerthModels
 
 /// absent → reading → resident → absent …; lost is for the rest of a layer, where a read failed. Engine thread only.
 final class ExpertSlot {
+    /// Why an expert was read before anybody asked for it.
+    enum Speculation {
+        /// The router of the layer before named it.
+        case guess
+        /// The next step's requests used it last.
+        case queue
+    }
+
     enum State {
         case absent
         /// Pages are leased. A speculative read was begun on a guess that has not come true yet.
@@ -21,8 +29,8 @@ final class ExpertSlot {
     var lease: Lease?
     /// The present layer needs it and it has not run: it does not leave.
     var isNeeded = false
-    /// It was read on a guess, and nobody has used it yet.
-    var isUnprovenGuess = false
+    /// It was read ahead, and nobody has used it yet.
+    var unproven: Speculation?
 
     init(id: ExpertID, key: ExpertKey) {
         self.id = id

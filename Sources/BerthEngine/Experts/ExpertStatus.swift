@@ -29,6 +29,9 @@ public struct ExpertStatus: Sendable, Equatable {
     public var prefetches: Bool
     /// Hit rates that the rule in charge would have at other budgets.
     public var curve: [ExpertAdvice.Point]
+    /// What one stream would reach with all experts in memory, and the experts that one of its tokens wants; nil before there is anything to measure.
+    public var residentTokensPerSecond: Double?
+    public var expertsPerToken: Double?
 
     public struct Trial: Sendable, Equatable {
         public var policy: String
@@ -41,6 +44,13 @@ public struct ExpertStatus: Sendable, Equatable {
     /// Share of uses that found their expert in memory; nil before the first.
     public var hitRate: Double? { uses > 0 ? Double(account.hits) / Double(uses) : nil }
     public var bytesPerToken: Double? { account.rows > 0 ? Double(account.bytesRead) / Double(account.rows) : nil }
+
+    /// Whether this model suits offloading on this disk, and how much memory its experts want.
+    public var advice: ExpertAdvice {
+        ExpertAdvice(
+            curve: curve.filter { $0.hitRate > 0 }, expertBytes: expertBytes, expertCount: count, expertsPerToken: expertsPerToken ?? 0,
+            diskBytesPerSecond: (reader.speed ?? 0) * 1e9, residentTokensPerSecond: residentTokensPerSecond ?? 0)
+    }
 
     /// Share of settled guesses that the next layer wanted; nil before the first.
     public var guessAccuracy: Double? {
@@ -61,6 +71,6 @@ extension ExpertCache {
             },
             expertsPerLayer: supply.expertsPerLayer, expertBytes: supply.bytes, capacity: policy.capacity, policy: policy.scoring.description,
             trials: policy.trials.map { ExpertStatus.Trial(policy: $0.scoring.description, hitRate: $0.hitRate) }, prefetches: supply.options.prefetches,
-            curve: policy.curve)
+            curve: policy.curve, residentTokensPerSecond: speed.tokensPerSecond, expertsPerToken: speed.expertsPerToken)
     }
 }

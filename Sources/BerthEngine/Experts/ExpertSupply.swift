@@ -57,11 +57,13 @@ public struct ExpertPaging: Sendable {
 public struct ExpertOptions: Sendable {
     /// Who leaves.
     public var policy = ExpertPolicy.Kind.adaptive
-    /// Whether the next layer's experts are read ahead.
+    /// Whether experts are read ahead: the next layer's, and between steps the next step's.
     public var prefetches = true
+    /// Whether waiting requests whose experts are in memory may be let in before a few others.
+    public var ordersAdmission = true
     /// How often each expert was chosen in an earlier life, by its number in the supply. While nothing else happens, the hottest come back.
     public var popularity: [Float]?
-    /// Takes the same at the end of this life, and now and then before. Called on the engine's thread.
+    /// Takes the same at the end of this life, and now and then before. The host calls it on a thread of its own.
     public var rememberPopularity: (@Sendable ([Float]) -> Void)?
     /// Takes the routing as it is recorded (`RoutingRecorder`), step by step, on the engine's thread; nil where nothing is recorded.
     public var writeRecording: (@Sendable ([UInt8]) -> Void)?

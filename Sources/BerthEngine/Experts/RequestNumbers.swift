@@ -14,6 +14,9 @@ struct RequestNumbers {
         return number
     }
 
+    /// Nil where the request has none yet.
+    func known(_ request: RequestID) -> Int? { numbers[request] }
+
     /// The number that is free from now on; nil where the request had none.
     mutating func end(_ request: RequestID) -> Int? {
         guard let number = numbers.removeValue(forKey: request) else { return nil }

@@ -35,6 +35,8 @@ final class ActiveRequest {
     /// Entry i belongs to prompt token i; complete when there are as many as prompt tokens.
     var promptLogprobs: [TokenLogprob?] = []
     var preemptions = 0
+    /// Younger requests that were let in before it.
+    var passedOver = 0
 
     init(_ request: GenerationRequest, arrival: UInt64, time: UInt64, detokenizer: any Detokenizer) {
         self.request = request

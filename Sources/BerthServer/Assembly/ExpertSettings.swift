@@ -27,6 +27,7 @@ extension ExpertOptions {
             case .routing: .adaptive
             case .lru: .fixed(.lru)
             }
+        ordersAdmission = configuration.expertPolicy == .routing
         prefetches = configuration.expertPrefetch == .on
     }
 }

@@ -98,6 +98,39 @@ import Testing
         }
     }
 
+    /// Where layers differ, what SRP and SCH measure pays: consistent layers keep more of a small cache, and less of a large one.
+    @Test func steeringPaysWhereLayersDiffer() {
+        let trace = TraceShape.mixed.trace(steps: 600, layers: 8, experts: 24, chosen: 3, seed: 4)
+        func rate(_ kind: ExpertPolicy.Kind, _ share: Double) -> Double { trace.hitRate(kind, capacity: Int(8 * 24 * share)) }
+        let plain = ExpertPolicy.Kind.fixed(.decayed(halfLife: 4))
+        #expect(rate(.fixed(.consistent(halfLife: 4)), 0.125) > rate(plain, 0.125) + 0.003, "\(rate(.fixed(.consistent(halfLife: 4)), 0.125)) against \(rate(plain, 0.125))")
+        #expect(rate(.fixed(.marginal(halfLife: 4)), 0.75) > rate(plain, 0.75) + 0.01, "\(rate(.fixed(.marginal(halfLife: 4)), 0.75)) against \(rate(plain, 0.75))")
+        #expect(rate(.adaptive, 0.75) > rate(plain, 0.75) + 0.005)
+    }
+
+    /// A paused request's counts do not count; when it returns, what it used is certain.
+    @Test func pausedRequestsAreRemembered() {
+        let policy = ExpertPolicy(shape: ExpertShape(layers: 1, experts: 8), kind: .fixed(.decayed(halfLife: 4)), capacity: 8)
+        let keys = RoutingProfileKey.keys(adapter: AdapterName("one"), prompt: [1, 2])
+        policy.requestBegan(3, keys)
+        for expert in 0..<6 { policy.becameResident(ExpertKey(layer: 0, expert: expert)) }
+        for _ in 0..<20 {
+            policy.beginStep()
+            policy.noteUse(layer: 0, choices: [0, 7], slots: [3])
+        }
+        #expect(policy.chance(of: ExpertKey(layer: 0, expert: 0)) > 0.4)
+        #expect(policy.overlap(slot: 3, keys) == 0.5 && policy.overlap(slot: nil, keys) == 0.5)
+        policy.requestPaused(3)
+        #expect(policy.chance(of: ExpertKey(layer: 0, expert: 0)) < 0.1)
+        #expect(policy.absentees(4, leastChance: 0.25).isEmpty)
+        policy.requestReturns(3)
+        #expect(policy.chance(of: ExpertKey(layer: 0, expert: 0)) == 1)
+        #expect(policy.absentees(4, leastChance: 0.25).map(\.key) == [ExpertKey(layer: 0, expert: 7)])
+        policy.requestEnded(3)
+        // Others of its adapter are expected to be like it, for as long as the profile is kept.
+        #expect(policy.overlap(slot: 3, keys) == 0.5)
+    }
+
     /// Whatever the routing looks like, the rule that the shadow caches put in charge loses no more than half a point to recency.
     @Test(arguments: TraceShape.allCases) func adaptiveIsNeverFarBelowRecency(_ shape: TraceShape) {
         let trace = shape.trace(steps: 400, layers: 3, experts: 24, chosen: 3, seed: 5)

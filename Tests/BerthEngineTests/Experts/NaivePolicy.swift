@@ -37,11 +37,13 @@ struct NaivePolicy {
         switch scoring {
         case .lru: return -Double(users.map(\.turn).max() ?? 0)
         case .lruLayered: return -Double(users.map(\.step).max() ?? 0) + Double(distance) / Double(layers + 1)
+        case .consistent, .marginal: preconditionFailure("judged by what they hit")
         case .decayed(let halfLife):
             var none = 1.0
             for slot in Set(rows[of.layer].map(\.slot)).subtracting(ended) { none *= 1 - share(of, rows[of.layer].filter { $0.slot == slot }, halfLife) }
-            let chance = max(1 - none * (1 - share(of, rows[of.layer], 512) / 256), 1e-9)
             let nextTurn = of.layer <= layer ? step + 1 : step
+            let recency = users.map(\.step).max().map { 2 / Double(32 + nextTurn - 1 - $0) } ?? 0
+            let chance = max(1 - none * (1 - share(of, rows[of.layer], 512) / 256), recency, 1e-9)
             var turns = max(1 / chance - 1, Double(horizon + 1 - nextTurn))
             if let known = expected[of.layer].filter({ $0.expert == of.expert && $0.step >= nextTurn }).map(\.step).min() {
                 turns = min(Double(known - nextTurn), turns)

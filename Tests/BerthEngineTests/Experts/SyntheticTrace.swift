@@ -11,6 +11,8 @@ enum TraceShape: CaseIterable {
     case uniform
     /// Rows want what was wanted a few rows before, whatever that was.
     case recent
+    /// Every other layer has topics, the others nothing to hold on to.
+    case mixed
 
     func trace(steps: Int, layers: Int, experts: Int, chosen: Int, seed: UInt64) -> SyntheticTrace {
         var random = RandomSource(seed: seed)
@@ -23,7 +25,7 @@ enum TraceShape: CaseIterable {
                     var row: [Int32] = []
                     while row.count < chosen {
                         let pick: Int
-                        switch self {
+                        switch self == .mixed ? (layer % 2 == 0 ? .topics : .uniform) : self {
                         case .uniform: pick = Int.random(in: 0..<experts, using: &random)
                         case .popular:
                             let unit = random.unit()
@@ -31,12 +33,13 @@ enum TraceShape: CaseIterable {
                         case .topics:
                             let wanders = random.unit() < 0.3
                             pick = wanders ? Int.random(in: 0..<experts, using: &random) : (topic * 7 + layer * 5 + Int.random(in: 0..<(chosen + 1), using: &random)) % experts
+                        case .mixed: preconditionFailure("a layer is one or the other")
                         case .recent:
                             let back = Int.random(in: 1...6, using: &random)
                             let repeats = step >= back && random.unit() < 0.8
                             pick = repeats ? Int(trace.steps[step - back][layer].randomElement(using: &random)!) : Int.random(in: 0..<experts, using: &random)
                         }
-                        if !row.contains(Int32(pick)) { row.append(Int32(pick)) } else if self != .uniform { row.append(free(row, experts, &random)) }
+                        if !row.contains(Int32(pick)) { row.append(Int32(pick)) } else if self != .uniform, self != .mixed || layer % 2 == 0 { row.append(free(row, experts, &random)) }
                     }
                     return row
                 })

@@ -2,6 +2,7 @@
 
 import BerthCore
 import BerthModels
+import BerthStore
 import Testing
 
 @testable import BerthEngine
@@ -50,8 +51,9 @@ final class FakeExpertReader: ExpertReader {
                 read.memory.initializeMemory(as: UInt8.self, repeating: 0xFF, count: image.bytes)
                 results.append(ExpertReadResult(id: read.id, failure: "input/output error"))
             } else {
-                try! image.read(read.id, into: read.memory)
-                results.append(ExpertReadResult(id: read.id, failure: nil))
+                var failure: String?
+                do throws(StoreError) { try image.read(read.id, into: read.memory) } catch { failure = error.message }
+                results.append(ExpertReadResult(id: read.id, failure: failure))
             }
         }
         return results

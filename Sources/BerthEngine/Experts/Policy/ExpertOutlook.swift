@@ -6,6 +6,8 @@ final class ExpertOutlook {
     /// The share of all rows of late that chose the expert, whoever they belonged to: it outlives the requests, and restarts.
     private(set) var popularity: [Float]
     private let shape: ExpertShape
+    /// The step of each expert's last use; 0 before the first.
+    private var lastUses: [Int]
     /// The steps of certain uses: bit n is the step `base` + n.
     private var uses: [UInt64] = []
     private var base = 0
@@ -13,14 +15,19 @@ final class ExpertOutlook {
     private var horizon = -1
     /// Rows after which a choice weighs half in `popularity`.
     private static let popularityHalfLife: Double = 512
+    /// Of an expert that was used n steps ago, one in (16 + n/2) steps wants it at least. Decayed counts fall much faster than uses really do
+    /// (topics come back), which counts where a cache is large enough to hold what was not wanted for long.
+    private static let (recencyWeight, recencyOffset) = (2.0, 32.0)
 
     init(shape: ExpertShape) {
         self.shape = shape
         popularity = Array(repeating: 0, count: shape.count)
+        lastUses = Array(repeating: 0, count: shape.count)
     }
 
-    func note(_ use: LayerUse) {
+    func note(_ use: LayerUse, step: Int) {
         let range = shape.range(of: use.layer)
+        for expert in use.experts { lastUses[range.lowerBound + expert] = step }
         let rows = use.requests.reduce(0) { $0 + $1.rows }
         guard rows > 0 else { return }
         let kept = Float(exp2(-Double(rows) / Self.popularityHalfLife))
@@ -39,6 +46,12 @@ final class ExpertOutlook {
     func restore(_ popularity: [Float]) {
         precondition(popularity.count == shape.count, "a history of \(popularity.count) experts for \(shape.count)")
         self.popularity = popularity.map { $0.isFinite ? min(max($0, 0), 1) : 0 }
+    }
+
+    /// The least chance that the step `nextTurn`, the next of the expert's layer, wants it, by its last use alone; 0 where it was never used.
+    func recencyChance(_ index: Int, nextTurn: Int) -> Double {
+        let last = lastUses[index]
+        return last == 0 ? 0 : Self.recencyWeight / (Self.recencyOffset + Double(nextTurn - 1 - last))
     }
 
     // MARK: what is certain

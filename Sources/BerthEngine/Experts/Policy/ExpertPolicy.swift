@@ -25,6 +25,9 @@ public final class ExpertPolicy {
     private var residents: ResidentSet
     /// Every rule that is tried, and the shadow cache of each at the real capacity (none under a fixed rule).
     private let rules: [ExpertScores]
+    /// The requests' counts, one for each half-life that a rule uses.
+    private let histories: [RequestHistory]
+    private let records: RoutingRecords
     private var shadows: [ShadowCache]
     private var inCharge = 0
     /// Shadow caches of other sizes under the rule in charge.
@@ -34,7 +37,7 @@ public final class ExpertPolicy {
 
     /// The rules that `adaptive` tries. It starts with the first: better than recency wherever routing has locality.
     public static let candidates: [ExpertScoring] =
-        [.decayed(halfLife: 4), .lru, .lruLayered] + [2, 8, 16, 64].map { .decayed(halfLife: $0) }
+        [.decayed(halfLife: 4), .lru, .lruLayered] + [2, 8, 16, 64].map { .decayed(halfLife: $0) } + [.consistent(halfLife: 4), .marginal(halfLife: 4)]
     /// Steps after which a hit of a shadow cache weighs half.
     private static let memorySteps = 128.0
     private static let hysteresis = 0.002
@@ -51,14 +54,16 @@ public final class ExpertPolicy {
         residents = ResidentSet(shape: shape)
         consistency = RoutingConsistency(shape: shape)
         curveCaches = curveShares.map { ShadowCache(shape: shape, capacity: Int(Double(shape.count) * $0)) }
+        records = RoutingRecords(shape: shape)
+        let scorings: [ExpertScoring]
         switch kind {
-        case .fixed(let scoring):
-            rules = [ExpertScores(scoring, shape: shape)]
-            shadows = []
-        case .adaptive:
-            rules = Self.candidates.map { ExpertScores($0, shape: shape) }
-            shadows = rules.map { _ in ShadowCache(shape: shape, capacity: capacity) }
+        case .fixed(let scoring): scorings = [scoring]
+        case .adaptive: scorings = Self.candidates
         }
+        let histories = Set(scorings.compactMap(\.halfLife)).sorted().map { RequestHistory(shape: shape, halfLife: $0) }
+        rules = scorings.map { scoring in ExpertScores(scoring, shape: shape, history: histories.first { $0.halfLife == scoring.halfLife }) }
+        shadows = kind == .adaptive ? rules.map { _ in ShadowCache(shape: shape, capacity: capacity) } : []
+        self.histories = histories
         self.capacity = capacity
     }
 
@@ -81,13 +86,6 @@ public final class ExpertPolicy {
         curveCaches.map { ExpertAdvice.Point(share: Double($0.capacity) / Double(shape.count), hitRate: $0.hitRate) }
     }
 
-    /// Memory that one running request takes in the policy, in bytes.
-    public var bytesPerRequest: Int {
-        rules.reduce(0) { bytes, rule in
-            if case .decayed = rule.scoring { bytes + RequestHistory.bytesPerRequest(shape) } else { bytes }
-        }
-    }
-
     // MARK: what happens
 
     public func beginStep() {
@@ -107,12 +105,14 @@ public final class ExpertPolicy {
         let range = shape.range(of: layer)
         use.fill(layer: layer, width: range.count, choices: choices, slots: slots)
         position.beginLayer(layer)
-        outlook.note(use)
-        for rule in rules { rule.note(use, outlook, position) }
+        outlook.note(use, step: position.step)
+        records.note(use)
+        consistency.note(layer: layer, choices: choices, slots: slots)
+        for history in histories { history.note(use) }
+        for rule in rules { rule.note(use, knowledge, position) }
         residents.rescored(layer)
         for index in shadows.indices { shadows[index].turn(use, first: range.lowerBound, by: rules[index], position) }
         for index in curveCaches.indices { curveCaches[index].turn(use, first: range.lowerBound, by: rules[inCharge], position) }
-        consistency.note(layer: layer, choices: choices, slots: slots)
     }
 
     public func noteUse(layer: Int, choices: [Int32], slots: [Int32]) {
@@ -121,8 +121,27 @@ public final class ExpertPolicy {
 
     /// What the request's choices promised leaves with it.
     public func requestEnded(_ slot: Int) {
-        for rule in rules { rule.end(slot) }
+        for history in histories { history.end(slot) }
+        records.end(slot)
         consistency.requestEnded(slot)
+        rescoreAll()
+    }
+
+    /// A request of a slot that nobody had: others with the same keys are like it.
+    func requestBegan(_ slot: Int, _ keys: [RoutingProfileKey]) { records.begin(slot, keys) }
+
+    /// The request does not run for now: what it wanted counts for nothing until it is admitted again, and is remembered.
+    func requestPaused(_ slot: Int) {
+        for history in histories { history.pause(slot) }
+        consistency.requestEnded(slot)
+        rescoreAll()
+    }
+
+    /// A paused request will run in the next step, and computes the rows again that it had: the experts that they chose are certain.
+    func requestReturns(_ slot: Int) {
+        guard let used = records.used(by: slot) else { return }
+        for history in histories { history.resume(slot) }
+        for index in used { outlook.expect(index, inSteps: 1) }
         rescoreAll()
     }
 
@@ -168,7 +187,29 @@ public final class ExpertPolicy {
         rescoreAll()
     }
 
+    /// Absent experts that the next step probably wants, the likeliest first. O(experts).
+    func absentees(_ limit: Int, leastChance: Double) -> [(key: ExpertKey, chance: Double)] {
+        var found: [(key: ExpertKey, chance: Double)] = []
+        for layer in 0..<shape.layers {
+            for index in shape.range(of: layer) where !residents.isResident[index] {
+                let chance = rules[inCharge].chance(index, layer: layer, position)
+                if chance >= leastChance { found.append((shape.key(at: index), chance)) }
+            }
+        }
+        found.sort { $0.chance > $1.chance }
+        return Array(found.prefix(limit))
+    }
+
+    /// How much of what the request will want is in memory, in 0...1: by what it used before (of a slot that is known), by what others like it use, or else by what
+    /// all use. Nil where nothing is known at all.
+    func overlap(slot: Int?, _ keys: [RoutingProfileKey]) -> Double? {
+        slot.flatMap { records.overlap(of: $0, with: residents.isResident) } ?? records.overlap(of: keys, with: residents.isResident)
+            ?? RoutingRecords.overlap(of: outlook.popularity, with: residents.isResident)
+    }
+
     // MARK: -
+
+    private var knowledge: Knowledge { Knowledge(outlook: outlook, consistency: consistency) }
 
     private func choose() {
         guard position.step > Self.leastSteps, !shadows.isEmpty else { return }
@@ -181,7 +222,7 @@ public final class ExpertPolicy {
     }
 
     private func rescore(_ layer: Int) {
-        for rule in rules { rule.rescore(layer, outlook, position) }
+        for rule in rules { rule.rescore(layer, knowledge, position) }
         residents.rescored(layer)
         for index in shadows.indices { shadows[index].rescored(layer) }
         for index in curveCaches.indices { curveCaches[index].rescored(layer) }

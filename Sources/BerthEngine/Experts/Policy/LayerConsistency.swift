@@ -5,6 +5,8 @@
 // SCH: the hit rate of a cache of ρ·k experts that loads on demand and lets go what the next m rows use least (of equals, the longest unused),
 // never an expert of the present row. It knows m rows ahead, so it runs m rows behind.
 //
+// Beside them stands what a slot more would bring: how likely a row wants an expert that none of the last m rows did.
+//
 // A row costs O(k + m), and O(k·experts) where the cache misses.
 
 public struct LayerConsistency: Sendable {
@@ -29,6 +31,10 @@ public struct LayerConsistency: Sendable {
     private var clock = 0
     private var hits = 0.0
     private var wanted = 0.0
+    /// Choices among the experts that the segment before the row did not use, and these experts, over rows; both fade.
+    private var strangerUses = 0.0
+    private var strangers = 0.0
+    private static let strangerFading = 0.998
     /// After so many rows what was measured weighs half, so that the figures follow the load.
     private static let memoryRows = 4096
     private var measured = 0
@@ -42,25 +48,23 @@ public struct LayerConsistency: Sendable {
         lastUse = Array(repeating: 0, count: experts)
     }
 
-    /// 0...1; nil before the first whole segment.
-    public var srp: Double? { best?.srp }
-
-    /// The size of the group that SRP chose, in units of the experts of a row.
-    public var groupSize: Double? { best?.size }
-
     /// 0...1; nil before the cache has been asked.
     public var sch: Double? { wanted > 0 ? hits / wanted : nil }
 
-    private var best: (srp: Double, size: Double)? {
+    /// The chance that the next row wants an expert that the segment before it did not: the marginal gain of a slot beyond the segment's own experts.
+    /// 0 before the first segment.
+    public var strangerChance: Double { strangers > 0 ? strangerUses / strangers : 0 }
+
+    /// 0...1; nil before the first whole segment.
+    public var srp: Double? {
         let all = histogram.indices.reduce(0.0) { $0 + Double($1) * histogram[$1] }
         guard all > 0 else { return nil }
         var (covered, members) = (0.0, 0.0)
-        var best = (srp: 0.0, size: 0.0)
+        var best = 0.0
         for uses in (1...Self.segmentRows).reversed() {
             covered += Double(uses) * histogram[uses]
             members += Double(Self.segmentRows) * histogram[uses]
-            let srp = 2 * covered / (members + all)
-            if srp > best.srp { best = (srp, members / all) }
+            best = max(best, 2 * covered / (members + all))
         }
         return best
     }
@@ -69,6 +73,10 @@ public struct LayerConsistency: Sendable {
     mutating func note(_ row: Slice<UnsafeBufferPointer<Int32>>) {
         if row.count != perRow { restart(perRow: row.count) }
         let full = rows == Self.segmentRows
+        if full {
+            strangerUses = strangerUses * Self.strangerFading + Double(row.count { counts[Int($0)] == 0 })
+            strangers = strangers * Self.strangerFading + Double(tally[0])
+        }
         let due = full ? Array(ring[(head * perRow)..<((head + 1) * perRow)]) : []
         for expert in due { count(Int(expert), by: -1) }
         for (place, expert) in row.enumerated() {

@@ -12,20 +12,20 @@ final class RequestHistory {
     /// By the request's slot; nil for a slot that nobody has.
     private var shares: [[Float]?] = []
     private(set) var slots: [Int] = []
+    /// Those of `slots` that do not run for now: they count again with their next row.
+    private var paused: Set<Int> = []
 
     init(shape: ExpertShape, halfLife: Double) {
         precondition(halfLife > 0, "a half-life of \(halfLife) rows")
         (self.shape, self.halfLife) = (shape, halfLife)
     }
 
-    /// Bytes that one running request takes.
-    static func bytesPerRequest(_ shape: ExpertShape) -> Int { shape.count * MemoryLayout<Float>.stride }
-
     /// Counts a layer's choices. Many rows of one request count as if their choices were spread evenly over them.
     func note(_ use: LayerUse) {
         let range = shape.range(of: use.layer)
         for (index, request) in use.requests.enumerated() {
             open(request.slot)
+            paused.remove(request.slot)
             let kept = Float(exp2(-Double(request.rows) / halfLife))
             let gain = (1 - kept) / Float(request.rows)
             use.withCounts(ofRequest: index) { counts in
@@ -41,7 +41,7 @@ final class RequestHistory {
         let range = shape.range(of: layer)
         none.withUnsafeMutableBufferPointer { none in
             for expert in 0..<range.count { none[expert] = 1 }
-            for slot in slots {
+            for slot in slots where !paused.contains(slot) {
                 shares[slot]!.withUnsafeBufferPointer { shares in
                     for expert in 0..<range.count { none[expert] *= 1 - shares[range.lowerBound + expert] }
                 }
@@ -49,7 +49,11 @@ final class RequestHistory {
         }
     }
 
+    func pause(_ slot: Int) { if slot < shares.count, shares[slot] != nil { paused.insert(slot) } }
+    func resume(_ slot: Int) { paused.remove(slot) }
+
     func end(_ slot: Int) {
+        paused.remove(slot)
         guard slot < shares.count, shares[slot] != nil else { return }
         shares[slot] = nil
         slots.removeAll { $0 == slot }

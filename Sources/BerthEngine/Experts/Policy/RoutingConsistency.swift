@@ -7,6 +7,16 @@ public struct RoutingConsistency: Sendable {
 
     init(shape: ExpertShape) { layers = (0..<shape.layers).map { LayerConsistency(experts: shape.experts(in: $0)) } }
 
+    /// How far the layer's SCH is above the mean of all: what a layer holds on to is used again sooner there.
+    func advantage(of layer: Int) -> Double {
+        guard let own = layers[layer].sch else { return 0 }
+        var (sum, count) = (0.0, 0.0)
+        for layer in layers {
+            if let sch = layer.sch { (sum, count) = (sum + sch, count + 1) }
+        }
+        return own - sum / count
+    }
+
     mutating func note(layer: Int, choices: UnsafeBufferPointer<Int32>, slots: UnsafeBufferPointer<Int32>) {
         guard !slots.isEmpty else { return }
         if followed == nil { followed = slots[0] }

@@ -74,7 +74,14 @@ extension Engine {
     /// In order of arrival: first who runs, then who waits.
     public var requests: [RequestStatus] { (running.requests + waiting.requests).map(RequestStatus.init) }
 
-    public var poolSnapshot: PoolSnapshot { pool.snapshot }
+    public var poolSnapshot: PoolSnapshot {
+        var snapshot = pool.snapshot
+        let bytesPerToken = model.kvLayout.pageBytes / model.kvLayout.blockTokens
+        for request in running.requests { snapshot.kv.wasteBytes += request.pages.count * pool.pageBytes - request.computed * bytesPerToken }
+        snapshot.adapter.wasteBytes = registry.wasteBytes
+        snapshot.expert.wasteBytes = experts?.wasteBytes ?? 0
+        return snapshot
+    }
 
     public var counterSnapshot: EngineCounters {
         var counters = counters

@@ -96,9 +96,12 @@ public struct EngineStatus: Sendable, Equatable {
     public struct PageClass: Sendable, Equatable {
         public var name: String
         public var pages: Int
-        public init(name: String, pages: Int) {
+        /// Bytes of these pages that hold nothing.
+        public var wasteBytes: Int
+        public init(name: String, pages: Int, wasteBytes: Int = 0) {
             self.name = name
             self.pages = pages
+            self.wasteBytes = wasteBytes
         }
     }
 

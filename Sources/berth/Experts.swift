@@ -30,6 +30,8 @@ struct Experts: AsyncParsableCommand {
         if !curve.isEmpty { print("with other budgets: " + curve.joined(separator: ", ")) }
         let guesses = answer["guesses"] ?? [:]
         print("read ahead: \(answer["prefetch"]?.bool == true ? "on" : "off"), \(guesses["begun"]?.int ?? 0) guesses, right \(percent(guesses["accuracy"]))")
+        let queue = answer["queue_reads"] ?? [:]
+        print("read between steps for the next: \(queue["begun"]?.int ?? 0), of use \(queue["in_time"]?.int ?? 0)")
         if count("failed_reads") > 0 { print("failed reads: \(count("failed_reads")), experts that a step did without: \(count("lost_experts"))") }
         if layers { printLayers(answer) }
     }

@@ -62,7 +62,7 @@ extension EngineStatus {
             freePages = snapshot.free
             kvPages = snapshot.kv.reserved + snapshot.kv.published
             classes = [("kv", snapshot.kv), ("adapter", snapshot.adapter), ("expert", snapshot.expert)].map { name, use in
-                PageClass(name: name, pages: use.reserved + use.published)
+                PageClass(name: name, pages: use.reserved + use.published, wasteBytes: use.wasteBytes)
             }
         case .experts(let status): experts = status
         case .counters(let counters): steps = counters.steps

@@ -48,6 +48,7 @@ final class Metrics {
         page.gauges(
             "berth_pool_pages", "Pages of the pool by use.",
             ([EngineStatus.PageClass(name: "free", pages: status.freePages)] + status.classes).map { ([("class", $0.name)], Double($0.pages)) })
+        page.gauges("berth_pool_waste_bytes", "Bytes of leased pages that hold nothing, by use.", status.classes.map { ([("class", $0.name)], Double($0.wasteBytes)) })
         if let experts = status.experts { Self.add(experts, to: &page) }
         page.counter("berth_engine_steps", "Steps of the engine.", UInt64(status.steps))
         page.gauge("berth_connections", "Open connections.", Double(connections))
@@ -68,6 +69,8 @@ final class Metrics {
         page.counter("berth_expert_read_bytes", "Bytes of experts read.", UInt64(experts.account.bytesRead))
         page.counter("berth_expert_evictions", "Experts that left memory.", UInt64(experts.account.evictions))
         page.counter("berth_expert_failed_reads", "Reads of experts that failed.", UInt64(experts.account.failedReads))
+        page.counter("berth_expert_queue_reads", "Reads of experts begun between steps for the requests of the next.", UInt64(experts.account.queueReads))
+        page.counter("berth_expert_useful_queue_reads", "Of these, in memory when wanted.", UInt64(experts.account.usefulQueueReads))
         page.counter("berth_expert_guesses", "Reads of experts begun on a guess.", UInt64(experts.account.guesses))
         page.counter("berth_expert_right_guesses", "Of these, wanted by the next layer.", UInt64(experts.account.usefulGuesses + experts.account.lateGuesses))
     }

@@ -31,25 +31,10 @@ extension ExpertStatus {
             "warm_reads": JSON(account.warmReads), "prefetch": .bool(prefetches), "guesses": guesses, "policy": .string(policy),
             "trials": .array(trials.map { ["policy": .string($0.policy), "hit_rate": .number($0.hitRate)] }), "layers": .array(perLayer),
             "curve": .array(curve.map { ["share": .number($0.share), "hit_rate": Self.number($0.hitRate)] }),
-            "summary": .string(summary),
+            "queue_reads": ["begun": JSON(account.queueReads), "in_time": JSON(account.usefulQueueReads)],
+            "resident_tokens_per_second": Self.number(residentTokensPerSecond), "summary": .string(advice.sentence),
         ]
     }
 
-    /// One plain sentence.
-    var summary: String {
-        guard let hitRate, let bytesPerToken else { return "\(resident) of \(count) experts are in memory; no token has passed them yet." }
-        let read = ByteSize(bytes: Int(bytesPerToken))
-        var text = "\(resident) of \(count) experts are in memory and serve \(Int((hitRate * 100).rounded())) % of the uses; a token reads \(read)"
-        if let speed = reader.speed, bytesPerToken > 0 { text += ", so this disk allows about \(Self.rate(speed * 1e9 / bytesPerToken)) tokens per second" }
-        text += "."
-        let usesPerToken = Double(uses) / Double(account.rows)
-        let budgets = curve.filter { $0.share < 1 }.map { point in
-            let bytes = Int((1 - point.hitRate) * usesPerToken * Double(expertBytes))
-            return "\(ByteSize(bytes: Int(point.share * Double(count)) * expertBytes)) (\(ByteSize(bytes: bytes)) per token)"
-        }
-        return budgets.isEmpty ? text : text + " Memory for experts and what a token would read with it: " + budgets.joined(separator: ", ") + "."
-    }
-
-    private static func rate(_ value: Double) -> String { value >= 10 ? String(Int(value.rounded())) : String((value * 10).rounded() / 10) }
     private static func number(_ value: Double?) -> JSON { value.map { .number(($0 * 1e4).rounded() / 1e4) } ?? .null }
 }

@@ -106,12 +106,17 @@ extension AdapterListing {
 
 extension EngineStatus {
     var poolJSON: JSON {
-        var members: JSON = [:]
-        if case .object(var object) = members {
-            for entry in classes { object[entry.name] = JSON(entry.pages) }
-            members = .object(object)
+        func byClass(_ value: (PageClass) -> Int) -> JSON {
+            var members: JSON = [:]
+            if case .object(var object) = members {
+                for entry in classes { object[entry.name] = JSON(value(entry)) }
+                members = .object(object)
+            }
+            return members
         }
-        return ["page_bytes": JSON(pageBytes), "pages": JSON(pages), "free": JSON(freePages), "classes": members]
+        return [
+            "page_bytes": JSON(pageBytes), "pages": JSON(pages), "free": JSON(freePages), "classes": byClass(\.pages), "waste_bytes": byClass(\.wasteBytes),
+        ]
     }
 
     var requestsJSON: JSON {

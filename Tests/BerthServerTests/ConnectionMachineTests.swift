@@ -144,7 +144,7 @@ extension ConnectionMachine.Action {
         #expect(describe(.post, "/adapters/x/pin/pin") == "/adapters/{name}/pin x/pin")
         #expect(describe(.post, "/adapters/pin") == "unknown")
         #expect(describe(.delete, "/v1/models") == "GET,HEAD")
-        for path in ["/", "/v1", "/v1/models/", "//v1/models", "/v1//models", "/v1/models/%", "/v1/models/%zz", "/v1/models/%00", "/v1/models/%ff", "/v1/models/a//b", "/v1/models/a/", "/adapters%2Fx/pin", "*", "/V1/models"] {
+        for path in ["/", "/v1", "/v1/models/", "/v1/models/%", "/v1/models/%zz", "/v1/models/%00", "/v1/models/%ff", "/v1/models/a//b", "/v1/models/a/", "/adapters%2Fx/pin", "*", "/V1/models"] {
             #expect(describe(.get, path) == "unknown", "\(path)")
         }
     }

@@ -97,6 +97,10 @@ private func output(_ prompt: String, _ count: Int, adapter: String? = nil) -> S
         #expect(client.get("/v1/models/beta%3A2").json["parent"] == "tiny")
         #expect(client.get("/v1/models/base").json["id"] == "tiny")
         #expect(client.get("/v1/models").status == .ok && client.get("/v1/models/").status == .notFound)
+        for target in ["//v1/models", "/v1//models", "///v1///models"] { #expect(client.get(target).status == .ok, "\(target)") }
+        client.send("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\u{1}\u{2}\u{3}\u{4}")
+        let zipped = client.answer()
+        #expect(zipped.status == .unsupportedMediaType && zipped.json["error"]?["message"]?.string?.contains("'gzip'") == true)
         #expect(client.get("/v1/models/nope").errorCode == "model_not_found")
         #expect(client.post("/tokenize", ["prompt": "ab"]).json == ["tokens": [256, 97, 98], "count": 3, "max_model_len": 2000])
         #expect(client.post("/tokenize", ["messages": [["role": "u", "content": "a"]], "add_generation_prompt": false]).json["count"] == 5)
@@ -220,6 +224,35 @@ private func output(_ prompt: String, _ count: Int, adapter: String? = nil) -> S
         let answer = client.post("/v1/completions", ["prompt": "break", "max_tokens": 9, "stream": true])
         #expect(answer.status == .ok && answer.chunks.count == 4 && answer.chunks.last?["error"]?["message"] == "it broke" && answer.events.last != "[DONE]")
         #expect(client.post("/v1/completions", ["prompt": "break", "max_tokens": 9]).status == .internalServerError)
+    }
+
+    /// What the request asks for reaches the engine, and what the engine reports reaches the answer.
+    @Test func fieldsThatReachTheEngine() {
+        let daemon = TestDaemon().waitUntilReady()
+        defer { daemon.stop() }
+        let client = TestClient(daemon.socket)!
+        let body: JSON = [
+            "prompt": "abcdef", "max_tokens": 3, "min_tokens": 2, "bad_words": ["q", "rs"], "include_stop_str_in_output": true, "stop": ["", "z"],
+            "truncate_prompt_tokens": 3, "prompt_logprobs": 1, "top_p": 0, "echo": true,
+        ]
+        let answer = client.post("/v1/completions", body)
+        let request = daemon.generation.submitted.last!
+        #expect(request.prompt == [100, 101, 102] && request.maxTokens == 3 && request.minTokens == 2 && request.includesStop && request.stopStrings == ["z"])
+        #expect(Set(request.badWords) == [[113], [32, 113], [114, 115], [32, 114, 115]] && request.promptLogprobs == 1 && request.sampling.topP == 0)
+        let choice = answer.json["choices"]?.array?.first
+        #expect(choice?["text"]?.string?.hasPrefix("def") == true && answer.json["usage"]?["prompt_tokens"] == 3)
+        #expect(choice?["prompt_logprobs"] == [
+            nil, ["65": ["logprob": -1.0, "rank": 1, "decoded_token": "A"], "101": ["logprob": -0.5, "rank": 2, "decoded_token": "e"]],
+            ["65": ["logprob": -1.0, "rank": 1, "decoded_token": "A"], "102": ["logprob": -0.5, "rank": 2, "decoded_token": "f"]],
+        ], "\(choice ?? nil)")
+        let chat = client.post("/v1/chat/completions", ["messages": [["role": "u", "content": "a"]], "prompt_logprobs": 0, "max_tokens": 1])
+        #expect(chat.json["prompt_logprobs"]?.array?.count == daemon.generation.submitted.last?.prompt.count)
+        #expect(client.post("/v1/completions", ["prompt": "a", "max_tokens": -1, "model": "base"]).status == .ok)
+        #expect(daemon.generation.submitted.last?.maxTokens == 1998)
+        #expect(client.post("/v1/completions", ["prompt": "a", "max_tokens": 3, "min_tokens": 4]).json["error"]?["param"] == "min_tokens")
+        #expect(client.post("/v1/completions", ["prompt": "a", "truncate_prompt_tokens": 2001]).json["error"]?["param"] == "truncate_prompt_tokens")
+        _ = client.post("/v1/completions", ["prompt": .string(String(repeating: "x", count: 3000)), "max_tokens": 10, "truncate_prompt_tokens": -1])
+        #expect(daemon.generation.submitted.last?.prompt.count == 1990)
     }
 
     @Test func largeBodies() {

@@ -33,11 +33,17 @@ struct Router {
             suffix = place.map { Array(segments[($0 + 1)...]) }
         }
 
-        /// What the placeholder stands for, if there is one; nil where the path is another's.
+        /// What the placeholder stands for, if there is one; nil where the path is another's. Empty segments before one of the pattern's
+        /// are passed over: clients join a base URL and a path that both have a slash.
         func parameters(_ path: [String]) -> [String]? {
-            guard let suffix else { return path == prefix ? [] : nil }
-            guard path.count > prefix.count + suffix.count, path.starts(with: prefix), path.suffix(suffix.count) == suffix[...] else { return nil }
-            return [path[prefix.count..<(path.count - suffix.count)].joined(separator: "/")]
+            var rest = path[...]
+            for expected in prefix {
+                rest = rest.drop { $0.isEmpty }
+                guard rest.popFirst() == expected else { return nil }
+            }
+            guard let suffix else { return rest.isEmpty ? [] : nil }
+            guard rest.count > suffix.count, rest.suffix(suffix.count) == suffix[...], !rest.contains("") else { return nil }
+            return [rest.dropLast(suffix.count).joined(separator: "/")]
         }
     }
 
@@ -69,14 +75,12 @@ struct Router {
         return allowed.isEmpty ? .unknownPath : .wrongMethod(allowed: allowed)
     }
 
-    /// The decoded segments of a path; nil where it is not one that we could mean (empty segments, bad escapes).
-    /// "/a/" is not "/a": two spellings of a path would be two to guard.
+    /// The decoded segments of a path; nil where it is not one that we could mean (bad escapes).
     static func segments(_ path: Substring) -> [String]? {
         guard path.hasPrefix("/") else { return nil }
-        if path == "/" { return [] }
         var segments: [String] = []
         for part in path.dropFirst().split(separator: "/", omittingEmptySubsequences: false) {
-            guard let decoded = percentDecoded(part), !decoded.isEmpty else { return nil }
+            guard let decoded = percentDecoded(part) else { return nil }
             segments.append(decoded)
         }
         return segments

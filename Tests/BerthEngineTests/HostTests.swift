@@ -135,6 +135,32 @@ final class Inbox: Sendable {
         #expect((1...4).allSatisfy { inbox.outcome(RequestID($0)).isOver })
     }
 
+    /// A command that is taken is answered, also one that comes while the engine's thread is ending.
+    @Test func commandsAreAnsweredToTheEnd() throws {
+        let host = try Self.host(Inbox())
+        let gate = Flag(), hasBegun = Flag(), counts = Mutex((taken: 0, answered: 0))
+        _ = Self.ask(
+            host,
+            .register(
+                AdapterName("slow")!,
+                AdapterSource(bytes: 4096, digest: "") { memory in
+                    hasBegun.isSet.withLock { $0 = true }
+                    Inbox.wait("the gate") { gate.isSet.withLock { $0 } }
+                    return try FakeAdapter.source(1, bytes: 4096).load(memory)
+                }))
+        _ = host.submit(Self.request(1, adapter: "slow"))
+        Inbox.wait("the read") { hasBegun.isSet.withLock { $0 } }
+        let stopping = Thread(name: "stop") { host.stop() }
+        // The thread waits for the read, and is past its last message.
+        for _ in 0..<50 {
+            if host.perform(.pool, reply: { _ in counts.withLock { $0.answered += 1 } }) { counts.withLock { $0.taken += 1 } }
+            usleep(1000)
+        }
+        gate.isSet.withLock { $0 = true }
+        stopping.join()
+        #expect(counts.withLock { $0.taken == $0.answered && $0.taken > 0 })
+    }
+
     /// An engine with nothing to do sleeps: less than a hundredth of a core.
     @Test func idlesWithoutComputing() throws {
         let host = try Self.host(Inbox())

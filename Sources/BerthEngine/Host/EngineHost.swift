@@ -125,6 +125,8 @@ public final class EngineHost: Sendable {
         mailbox.put(.stop)
         thread.join()
         mailbox.close()
+        // What came too late: whoever waits for an answer gets one.
+        for case .perform(_, let reply) in mailbox.takeAll(waits: false) { reply(.failed(GenerationFailure(.draining, "the engine has stopped"))) }
     }
 
     private static func count(_ value: inout Int, limit: Int) -> Bool {

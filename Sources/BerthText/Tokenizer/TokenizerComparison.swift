@@ -67,7 +67,7 @@ extension Tokenizer {
         "", "The quick brown fox, 1234567 times; didn't it?\n\n  Indented\ttext   with  spaces \r\nand lines.",
         "Ünïcode: naïve café cafe\u{301} ﬁ Ⅷ ½ Straße ΑΒΓδ Привет мир 你好,世界 こんにちは 안녕하세요 مرحبا עברית हिन्दी ไทย 👩‍👩‍👧 🇩🇪",
         "def f(x):\n    return x**2 # [0.5, -1e9] != {'a': \"b\"} <|x|> </s> https://example.org/?q=%20&r=1_000",
-        " leading", "trailing ", "WORDS wOrDs words", "aaaaaaaaaaaaaaaaaaaaaaaa", "\u{200B}\u{FEFF}\u{AD}\u{A0}x",
+        " leading", "trailing ", "WORDS wOrDs words ABBA aBbA abba", "aaaaaaaaaaaaaaaaaaaaaaaa", "\u{200B}\u{FEFF}\u{AD}\u{A0}x",
     ]
 
     /// Tokens with ids that stand beside a tokenizer.json: in `added_tokens.json` and in the configuration.

@@ -3,7 +3,7 @@
 // PEFT saves an adapter that is not named "default" in a folder of its own below the given one, so one level down is looked at, too. A stamp
 // costs a few looks at the file system and reads nothing: cheap enough for every request.
 
-import BerthCore
+import Glibc
 
 /// Where the adapter of a folder is.
 public enum AdapterPlace: Sendable, Hashable {
@@ -61,8 +61,11 @@ public struct AdapterStamp: Sendable, Hashable {
         self.tensors = tensors
     }
 
-    /// Stands for the version of any file in a text; another text where there is none.
-    public static func version(ofFile path: String) -> String { ReadableFile.Identity(at: path)?.text ?? "-" }
+    /// Stands for the version of what is at `path` in a text, whatever it is; another text where there is nothing.
+    public static func version(ofFile path: String) -> String {
+        var status = stat()
+        return stat(path, &status) == 0 ? ReadableFile.Identity(status).text : "-"
+    }
 
     /// Of the adapter that the folder `given` holds now; nil where a file of it is missing.
     public init?(of given: String) {

@@ -90,7 +90,8 @@ import Testing
         let elsewhere = try Adapters(["hot": "spanish", "lost": "digits"])
         let daemon = try await RealDaemon(adapters: adapters.path)
         defer { daemon.stop() }
-        try await daemon.admin.loadAdapter("org/hot", path: elsewhere.file("hot"), pinned: true)
+        try await daemon.admin.loadAdapter("org/hot", path: elsewhere.file("hot"))
+        try await daemon.admin.pinAdapter("org/hot")
         try await daemon.admin.loadAdapter("lost", path: elsewhere.file("lost"))
         let french = try await answer(daemon, "changed"), spanish = try await answer(daemon, "org/hot")
         let ordinal = try await answer(daemon, "same"), german = try await answer(daemon, "gone")
@@ -262,6 +263,14 @@ import Testing
         #expect(receipt["warnings"]?.array?.compactMap(\.string) == [template])
         let listed = try await daemon.admin.adapters()["adapters"]?.array ?? []
         #expect(listed.first { $0["name"] == "tokens" }?["warnings"]?.array?.count == 1)
+        // A tokenizer that comes later, and one that is none.
+        try FileManager.default.copyItem(atPath: adapters.file("template/chat_template.jinja"), toPath: adapters.file("tokens/inner/chat_template.jinja"))
+        #expect(mkfifo(adapters.file("same/added_tokens.json"), 0o644) == 0)
+        #expect(try await reload(daemon).contains("0 added, 0 changed, 0 removed, 0 refused, 4 as before"))
+        #expect(try await daemon.line("adapter tokens: \(template)") != nil)
+        #expect(try await daemon.line("adapter same: its tokenizer cannot be compared with the base model's, which is the one that is used: added_tokens.json: not a regular file") != nil)
+        #expect(try await daemon.line("adapters read whole and checked: 2") != nil)
+        try adapters.remove("same/added_tokens.json")
         let (cache, state) = (daemon.directory + "/cache", daemon.directory + "/state")
         daemon.stop()
         // Remembered with what was read.

@@ -26,18 +26,19 @@ import Testing
         #expect(try file.read() == contents)
         contents.loaded = [AdapterName("org/z")!: "/z", AdapterName("a")!: "/a b"]
         contents.unloaded = [AdapterName("c")!]
+        contents.pinned = [AdapterName("a")!, AdapterName("d")!]
         try file.write(contents)
         #expect(try file.read() == contents)
     }
 
     /// What is not understood is named, and the rest holds.
     @Test func oddEntriesAreNamed() throws {
-        try write(#"{"loaded": {"a": "/a", "../b": "/b", "c": 3, "d": "relative"}, "unloaded": ["e", ".f", 4], "later": {}}"#)
+        try write(#"{"loaded": {"a": "/a", "../b": "/b", "c": 3, "d": "relative"}, "unloaded": ["e", ".f", 4], "pinned": ["a", null], "later": {}}"#)
         let contents = try file.read()
-        #expect(contents.loaded == [AdapterName("a")!: "/a"] && contents.unloaded == [AdapterName("e")!])
+        #expect(contents.loaded == [AdapterName("a")!: "/a"] && contents.unloaded == [AdapterName("e")!] && contents.pinned == [AdapterName("a")!])
         #expect(contents.problems == [
             "'../b' cannot be an adapter's name", "the path of adapter c is 3, no absolute path", "the path of adapter d is \"relative\", no absolute path",
-            "\".f\" among the unloaded cannot be an adapter's name", "4 among the unloaded cannot be an adapter's name", "'later' is not known",
+            "\".f\" among the unloaded cannot be an adapter's name", "4 among the unloaded cannot be an adapter's name", "null among the pinned cannot be an adapter's name", "'later' is not known",
         ])
         try write(#"{"loaded": [], "unloaded": {}}"#)
         #expect(try file.read().problems == ["'loaded' is an array", "'unloaded' is an object"])

@@ -28,6 +28,20 @@ private func output(_ prompt: String, _ count: Int) -> String { ScriptedGenerati
         #expect(client.post("/v1/completions", ["prompt": "a", "max_tokens": 2]).status == .ok, "on the same connection")
     }
 
+    /// Whoever changes files while the model is loaded, and says so, is not forgotten.
+    @Test func aReloadWhileLoadingComesAfterwards() {
+        let mayLoad = Box<Bool>()
+        let daemon = TestDaemon { _ in _ = mayLoad.wait() }
+        defer { daemon.stop() }
+        daemon.reload()
+        // Answered by the loop, behind the reload.
+        #expect(get(daemon.socket, "/health/live").status == .ok)
+        mayLoad.set(true)
+        _ = daemon.waitUntilReady()
+        #expect(eventually { get(daemon.socket, "/v1/models/found").status == .ok })
+        #expect(daemon.log.withLock { $0.contains { $0.contains("reloaded: 1 added, 0 changed, 0 removed, 0 refused, 0 as before") } })
+    }
+
     @Test func aModelThatDoesNotLoadEndsTheDaemon() {
         let daemon = TestDaemon { _ in throw ConfigurationError("config.json is missing") }
         #expect(daemon.waitForExit() == 1)

@@ -142,6 +142,7 @@ import Testing
         // The cache may be emptied.
         let second = try await RealDaemon(adapters: nil, state: state)
         #expect(try await second.client.models().map(\.name) == ["demo", "fr"])
+        #expect(try await second.admin.adapters()["adapters"]?.array?.map { $0["pinned"] } == [true])
         #expect(try await second.client.complete(CompletionRequest(model: "fr", prompt: "80 =", options: SamplingOptions(maxTokens: 20, temperature: 0))).text == " quatre-vingts")
         second.stop()
     }

@@ -71,7 +71,7 @@ final class AdapterInspection: Sendable {
     func inspect(_ checkpoint: AdapterCheckpoint, _ plan: AdapterPlan, given: String) throws(AdapterRejection) -> [String] {
         let key = key(checkpoint, plan, given)
         try plan.check()
-        let warnings = textDirectories(checkpoint, given).flatMap(compareText)
+        let warnings = Array(OrderedSet(textDirectories(checkpoint, given).flatMap(compareText)))
         memory.withLock { memory in
             memory.wanted.insert(key)
             memory.passed[key] = warnings

@@ -103,26 +103,27 @@ extension AdapterRegistrar {
                 return .refused
             }
             let checkpoint = try AdapterCheckpoint(directory: wanted.path, base: catalog)
-            if let before, !before.isRefused, before.stamp == checkpoint.stamp, before.path == wanted.path {
-                state.withLock { $0.entries[name]?.origin = wanted.origin }
-                return .unchanged
-            }
             let plan = planner(checkpoint)
             var inspected = inspection.remembered(checkpoint, plan, given: wanted.path)
+            if let before, !before.isRefused, before.stamp == checkpoint.stamp, before.path == wanted.path {
+                state.withLock { state in
+                    state.entries[name]?.origin = wanted.origin
+                    // A tokenizer may have come or gone beside it.
+                    if inspected == nil { state.uninspected[name] = Uninspected(checkpoint: checkpoint, plan: plan) }
+                }
+                return .unchanged
+            }
             if inspected == nil, readsWhole { inspected = try inspection.inspect(checkpoint, plan, given: wanted.path) }
             if case .failed(let failure) = ask(.register(name, AdapterSource(checkpoint, plan: plan))) { throw AdapterRejection("adapter", failure.message) }
             let entry = Entry(
                 origin: wanted.origin, path: wanted.path, stamp: checkpoint.stamp, created: Machine.wallSeconds, ranks: checkpoint.ranks,
-                warnings: checkpoint.warnings + (inspected ?? []), isPinned: before?.isPinned ?? false)
+                warnings: checkpoint.warnings + (inspected ?? []))
             state.withLock { state in
                 state.entries[name] = entry
                 state.uninspected[name] = inspected == nil ? Uninspected(checkpoint: checkpoint, plan: plan) : nil
             }
             for warning in entry.warnings { logger.warning("adapter \(name): \(warning)") }
-            // The engine keeps a pin from version to version, but not through a refusal.
-            if entry.isPinned, before?.isRefused == true, case .failed(let failure) = ask(.pin(name, true)) {
-                logger.warning("adapter \(name) cannot be pinned again: \(failure.message)")
-            }
+            pinAgain(name)
             return before == nil ? .added : .changed
         } catch {
             refuse(wanted, stamp, error)
@@ -137,9 +138,7 @@ extension AdapterRegistrar {
         let reason = (error as? AdapterRejection)?.message ?? "\(error)"
         _ = ask(.reject(name, reason: reason))
         state.withLock { state in
-            let isPinned = state.entries[name]?.isPinned ?? false
-            state.entries[name] = Entry(
-                origin: wanted.origin, path: wanted.path, stamp: stamp, created: Machine.wallSeconds, isRefused: true, isPinned: isPinned)
+            state.entries[name] = Entry(origin: wanted.origin, path: wanted.path, stamp: stamp, created: Machine.wallSeconds, isRefused: true)
             state.uninspected.removeValue(forKey: name)
         }
     }

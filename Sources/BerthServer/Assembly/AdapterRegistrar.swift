@@ -36,8 +36,6 @@ final class AdapterRegistrar: AdapterService {
         var ranks: [Int] = []
         var warnings: [String] = []
         var isRefused = false
-        /// Survives a time of bad files.
-        var isPinned = false
     }
 
     /// Registered without having been read whole.
@@ -121,15 +119,14 @@ final class AdapterRegistrar: AdapterService {
             try perform(.register(name, AdapterSource(checkpoint, plan: plan)))
             state.withLock { state in
                 state.entries[name] = Entry(
-                    origin: .administrator, path: path, stamp: checkpoint.stamp, created: Machine.wallSeconds, ranks: checkpoint.ranks, warnings: warnings,
-                    isPinned: state.entries[name]?.isPinned ?? false)
+                    origin: .administrator, path: path, stamp: checkpoint.stamp, created: Machine.wallSeconds, ranks: checkpoint.ranks, warnings: warnings)
                 state.uninspected.removeValue(forKey: name)
             }
-            if pinned { try pin(name, true) }
             try remember { contents in
                 contents.loaded[name] = path
                 contents.unloaded.remove(name)
             }
+            if pinned { try pin(name, true) } else { pinAgain(name) }
             logger.info("adapter \(name) loaded: \(checkpoint.modules.count) modules")
             for warning in warnings { logger.warning("adapter \(name): \(warning)") }
             saveInspections()
@@ -146,6 +143,7 @@ final class AdapterRegistrar: AdapterService {
             let isInDirectory = directory.map { !name.text.contains("/") && access("\($0)/\(name)", F_OK) == 0 } ?? false
             try remember { contents in
                 contents.loaded.removeValue(forKey: name)
+                contents.pinned.remove(name)
                 if isInDirectory { contents.unloaded.insert(name) }
             }
             logger.info("adapter \(name) unloaded")
@@ -168,7 +166,15 @@ final class AdapterRegistrar: AdapterService {
 
     private func pin(_ name: AdapterName, _ isPinned: Bool) throws(APIError) {
         try perform(.pin(name, isPinned))
-        state.withLock { $0.entries[name]?.isPinned = isPinned }
+        try remember { contents in
+            if isPinned { contents.pinned.insert(name) } else { contents.pinned.remove(name) }
+        }
+    }
+
+    /// The engine keeps a pin from version to version, but neither through a refusal nor through a restart.
+    func pinAgain(_ name: AdapterName) {
+        guard state.withLock({ $0.written.pinned.contains(name) }), case .failed(let failure) = ask(.pin(name, true)) else { return }
+        logger.warning("adapter \(name) cannot be pinned again: \(failure.message)")
     }
 
     func forget(_ name: AdapterName) {

@@ -1,7 +1,7 @@
-// Which adapters an administrator has loaded and unloaded, so that a restart finds what was there.
+// Which adapters an administrator has loaded, unloaded and pinned, so that a restart finds what was there.
 //
 // One small JSON file per base model in the daemon's state directory:
-// {"loaded": {"name": "/path", …}, "unloaded": ["name", …]}. It used to lie in the cache directory, which anybody may empty, and is taken
+// {"loaded": {"name": "/path", …}, "unloaded": ["name", …], "pinned": ["name", …]}. It used to lie in the cache directory, which anybody may empty, and is taken
 // over from there once.
 
 import BerthCore
@@ -15,6 +15,8 @@ struct AdapterRegistryFile: Sendable {
         var loaded: OrderedDictionary<AdapterName, String> = [:]
         /// Adapters of the configured directory that were unloaded.
         var unloaded: Set<AdapterName> = []
+        /// Whatever their files are: a pin belongs to the name.
+        var pinned: Set<AdapterName> = []
         /// What of the file is not understood, one sentence each.
         var problems: [String] = []
     }
@@ -58,8 +60,9 @@ struct AdapterRegistryFile: Sendable {
         for (key, value) in members {
             switch (key, value) {
             case ("loaded", .object(let loaded)): for (name, path) in loaded { contents.add(loaded: name, path) }
-            case ("unloaded", .array(let unloaded)): for name in unloaded { contents.add(unloaded: name) }
-            case ("loaded", _), ("unloaded", _): contents.problems.append("'\(key)' is \(value.kind)")
+            case ("unloaded", .array(let names)): contents.unloaded = contents.names(names, among: key)
+            case ("pinned", .array(let names)): contents.pinned = contents.names(names, among: key)
+            case ("loaded", _), ("unloaded", _), ("pinned", _): contents.problems.append("'\(key)' is \(value.kind)")
             default: contents.problems.append("'\(key.prefix(100))' is not known")
             }
         }
@@ -69,7 +72,8 @@ struct AdapterRegistryFile: Sendable {
     /// Replaces what was written before; durable when it returns.
     func write(_ contents: Contents) throws(StoreError) {
         let loaded = OrderedDictionary(uniqueKeysWithValues: contents.loaded.map { ($0.key.text, JSON.string($0.value)) })
-        let json: JSON = ["loaded": .object(loaded), "unloaded": .array(contents.unloaded.sorted().map { .string($0.text) })]
+        func list(_ names: Set<AdapterName>) -> JSON { .array(names.sorted().map { .string($0.text) }) }
+        let json: JSON = ["loaded": .object(loaded), "unloaded": list(contents.unloaded), "pinned": list(contents.pinned)]
         try file.write(json.utf8)
     }
 
@@ -86,10 +90,15 @@ extension AdapterRegistryFile.Contents {
         loaded[name] = path
     }
 
-    fileprivate mutating func add(unloaded value: JSON) {
-        guard let name = value.string.flatMap({ AdapterName($0) }) else {
-            return problems.append("\(value.text.prefix(100)) among the unloaded cannot be an adapter's name")
+    fileprivate mutating func names(_ values: [JSON], among list: String) -> Set<AdapterName> {
+        var names: Set<AdapterName> = []
+        for value in values {
+            if let name = value.string.flatMap({ AdapterName($0) }) {
+                names.insert(name)
+            } else {
+                problems.append("\(value.text.prefix(100)) among the \(list) cannot be an adapter's name")
+            }
         }
-        unloaded.insert(name)
+        return names
     }
 }

@@ -29,6 +29,14 @@ public struct SamplingParameters: Sendable, Equatable {
     public init() {}
 }
 
+/// How urgent a request is.
+public enum ServiceClass: String, Sendable {
+    /// Somebody waits for the answer.
+    case interactive
+    /// Takes what others leave idle, and may wait for long: work for throughput.
+    case bulk
+}
+
 /// One sequence to generate.
 public struct GenerationRequest: Sendable {
     public let id: RequestID
@@ -57,6 +65,7 @@ public struct GenerationRequest: Sendable {
     public var logprobs: Int?
     /// Report the prompt tokens' log-probabilities and ranks too, before the first token, with so many alternatives; nil reports none.
     public var promptLogprobs: Int?
+    public var serviceClass = ServiceClass.interactive
 
     public init(id: RequestID, adapter: AdapterName? = nil, prompt: [Int32], maxTokens: Int) {
         self.id = id

@@ -44,7 +44,7 @@ public enum Limits {
     /// Reads begun on a guess about the next layer that may be under way.
     public static let expertGuesses = 8
     /// Reads begun between two steps that may be under way.
-    public static let expertsAhead = 6
+    public static let expertsAhead = 4
     /// What is remembered of the routing of adapters and beginnings of prompts.
     public static let routingProfiles = 64
     /// Of the oldest waiting requests, those whose order the routing may change; and how many may be let in before one that came earlier.

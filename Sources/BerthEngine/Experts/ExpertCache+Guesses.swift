@@ -42,7 +42,7 @@ extension ExpertCache {
     }
 
     /// What is less likely is not worth the disk's time; and what is not clearly less likely stays.
-    private static let (aheadChance, aheadMargin) = (0.25, 0.8)
+    private static let (aheadChance, aheadMargin) = (0.5, 0.8)
 
     /// A layer has come: its guesses are settled.
     func settleGuesses(ofLayer number: Int) {

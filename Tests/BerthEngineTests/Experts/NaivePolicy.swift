@@ -37,7 +37,7 @@ struct NaivePolicy {
         switch scoring {
         case .lru: return -Double(users.map(\.turn).max() ?? 0)
         case .lruLayered: return -Double(users.map(\.step).max() ?? 0) + Double(distance) / Double(layers + 1)
-        case .consistent, .marginal: preconditionFailure("judged by what they hit")
+        case .consistent, .marginal, .popular: preconditionFailure("judged by what they hit")
         case .decayed(let halfLife):
             var none = 1.0
             for slot in Set(rows[of.layer].map(\.slot)).subtracting(ended) { none *= 1 - share(of, rows[of.layer].filter { $0.slot == slot }, halfLife) }

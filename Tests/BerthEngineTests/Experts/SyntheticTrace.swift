@@ -55,16 +55,18 @@ enum TraceShape: CaseIterable {
     }
 }
 
-/// One request's choices: by step, by layer.
+/// Choices of one request at a time: by step, by layer.
 struct SyntheticTrace {
     var layers: Int
     var experts: Int
     var steps: [[[Int32]]]
 
-    func hitRate(_ kind: ExpertPolicy.Kind, capacity: Int) -> Double {
+    /// `requestSteps`: a request ends after so many, and another begins.
+    func hitRate(_ kind: ExpertPolicy.Kind, capacity: Int, requestSteps: Int = .max) -> Double {
         let policy = ExpertPolicy(shape: ExpertShape(layers: layers, experts: experts), kind: kind, capacity: capacity)
         var (hits, wanted) = (0, 0)
-        for step in steps {
+        for (number, step) in steps.enumerated() {
+            if number % requestSteps == 0 { policy.requestEnded(0) }
             policy.beginStep()
             for (layer, row) in step.enumerated() {
                 policy.noteUse(layer: layer, choices: row, slots: [0])

@@ -37,7 +37,8 @@ public final class ExpertPolicy {
 
     /// The rules that `adaptive` tries. It starts with the first: better than recency wherever routing has locality.
     public static let candidates: [ExpertScoring] =
-        [.decayed(halfLife: 4), .lru, .lruLayered] + [2, 8, 16, 64].map { .decayed(halfLife: $0) } + [.consistent(halfLife: 4), .marginal(halfLife: 4)]
+        [.decayed(halfLife: 4), .lru, .lruLayered] + [2, 8, 16].map { .decayed(halfLife: $0) }
+        + [.consistent(halfLife: 4), .marginal(halfLife: 4), .popular(halfLife: 4)]
     /// Steps after which a hit of a shadow cache weighs half.
     private static let memorySteps = 128.0
     private static let hysteresis = 0.002

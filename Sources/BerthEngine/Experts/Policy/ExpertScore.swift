@@ -18,6 +18,9 @@ public enum ExpertScoring: Hashable, Sendable, CustomStringConvertible {
     /// The same, and an expert that nobody wanted of late is wanted as often as its layer takes such: the marginal gain of a slot. Large caches
     /// have room for what comes back late, and it comes back most where routing is least consistent.
     case marginal(halfLife: Double)
+    /// The same, and strangers are expected to want what all rows of late wanted: many short requests leave before much is known of each, and some
+    /// experts are popular with all of them.
+    case popular(halfLife: Double)
 
     public var description: String {
         switch self {
@@ -26,6 +29,7 @@ public enum ExpertScoring: Hashable, Sendable, CustomStringConvertible {
         case .decayed(let halfLife): "decayed-\(Self.text(halfLife))"
         case .consistent(let halfLife): "consistent-\(Self.text(halfLife))"
         case .marginal(let halfLife): "marginal-\(Self.text(halfLife))"
+        case .popular(let halfLife): "popular-\(Self.text(halfLife))"
         }
     }
 
@@ -33,7 +37,7 @@ public enum ExpertScoring: Hashable, Sendable, CustomStringConvertible {
     var halfLife: Double? {
         switch self {
         case .lru, .lruLayered: nil
-        case .decayed(let halfLife), .consistent(let halfLife), .marginal(let halfLife): halfLife
+        case .decayed(let halfLife), .consistent(let halfLife), .marginal(let halfLife), .popular(let halfLife): halfLife
         }
     }
 
@@ -75,7 +79,7 @@ final class ExpertScores {
         switch scoring {
         case .lru: for expert in use.experts { own[start + expert] = Double(position.turns) }
         case .lruLayered: for expert in use.experts { own[start + expert] = Double(position.step) }
-        case .decayed, .consistent, .marginal: score(use.layer, knowledge, turnIsOver: true, position)
+        case .decayed, .consistent, .marginal, .popular: score(use.layer, knowledge, turnIsOver: true, position)
         }
     }
 
@@ -90,7 +94,7 @@ final class ExpertScores {
         switch scoring {
         case .lru: own
         case .lruLayered: own - Double(distance) / Double(shape.layers + 1)
-        case .decayed, .consistent, .marginal: Double(shape.layers) * own - Double(distance)
+        case .decayed, .consistent, .marginal, .popular: Double(shape.layers) * own - Double(distance)
         }
     }
 
@@ -101,7 +105,7 @@ final class ExpertScores {
             switch scoring {
             case .lru: Double(position.turns) - own[index]
             case .lruLayered: Double(position.step * shape.layers) - total(own[index], distance: distance) * Double(shape.layers)
-            case .decayed, .consistent, .marginal: -total(own[index], distance: distance)
+            case .decayed, .consistent, .marginal, .popular: -total(own[index], distance: distance)
             }
         return 1 / (1 + max(0, passes - 1) / Double(shape.layers))
     }
@@ -112,17 +116,18 @@ final class ExpertScores {
         let range = shape.range(of: layer)
         history!.chanceOfNone(in: layer, into: &none)
         let nextTurn = turnIsOver ? position.step + 1 : position.step
-        var (factor, floor) = (1.0, 0.0)
+        var (factor, floor, strangers) = (1.0, 0.0, Self.strangerWeight)
         switch scoring {
         case .lru, .lruLayered, .decayed: break
         case .consistent: factor += knowledge.consistency.advantage(of: layer)
         case .marginal: floor = Self.strangerTrust * knowledge.consistency.layers[layer].strangerChance
+        case .popular: strangers = 1
         }
         own.withUnsafeMutableBufferPointer { own in
             outlook.popularity.withUnsafeBufferPointer { popularity in
                 for index in range {
                     let none = Double(none[index - range.lowerBound])
-                    var chance = 1 - none * (1 - Self.strangerWeight * Double(popularity[index])) * (1 - floor)
+                    var chance = 1 - none * (1 - strangers * Double(popularity[index])) * (1 - floor)
                     if floor == 0 { chance = max(chance, outlook.recencyChance(index, nextTurn: nextTurn)) }
                     own[index] = 1 - 1 / min(1, max(chance * factor, Self.leastChance))
                 }

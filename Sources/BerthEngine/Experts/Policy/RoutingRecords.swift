@@ -24,63 +24,90 @@ struct RoutingProfileKey: Hashable {
 }
 
 final class RoutingRecords {
-    private struct Profile {
+    /// How often requests of a key chose each expert.
+    private final class Profile {
         var counts: [Float]
-        var rows: Float = 0
+        private var choices: Float = 0
         var lastUse = 0
+
+        init(shape: ExpertShape) { counts = Array(repeating: 0, count: shape.count) }
+
+        func count(_ times: Float, of index: Int) {
+            counts[index] += times
+            choices += times
+        }
+
+        /// Old choices give way to new ones.
+        func fade(beyond most: Float) {
+            guard choices > most else { return }
+            for index in counts.indices { counts[index] /= 2 }
+            choices /= 2
+        }
+    }
+
+    /// A request from its first row to its end.
+    private final class Record {
+        /// Which experts its rows have chosen, a bit each.
+        var used: [UInt64]
+        let profiles: [Profile]
+
+        init(_ profiles: [Profile], shape: ExpertShape) {
+            self.profiles = profiles
+            used = Array(repeating: 0, count: (shape.count + 63) / 64)
+        }
     }
 
     private let shape: ExpertShape
-    /// By slot: which experts the request's rows have chosen, a bit each, and its profiles.
-    private var used: [Int: [UInt64]] = [:]
-    private var keys: [Int: [RoutingProfileKey]] = [:]
+    /// By slot.
+    private var records: [Record?] = []
     private var profiles: [RoutingProfileKey: Profile] = [:]
     private var clock = 0
-    /// Rows after which a profile's older ones weigh half.
-    private static let profileRows: Float = 1024
+    /// Choices of each layer after which a profile's count half.
+    private static let choicesPerLayer: Float = 8192
 
     init(shape: ExpertShape) { self.shape = shape }
 
     func begin(_ slot: Int, _ keys: [RoutingProfileKey]) {
-        self.keys[slot] = keys
-        used[slot] = Array(repeating: 0, count: (shape.count + 63) / 64)
+        if slot >= records.count { records += Array(repeating: nil, count: slot + 1 - records.count) }
+        records[slot] = Record(keys.map(profile), shape: shape)
     }
 
-    func end(_ slot: Int) {
-        keys[slot] = nil
-        used[slot] = nil
+    func end(_ slot: Int) { if slot < records.count { records[slot] = nil } }
+
+    private func record(_ slot: Int) -> Record? { slot < records.count ? records[slot] : nil }
+
+    /// The key's profile, a new one where it has none: the one that was longest without a newcomer goes for it.
+    private func profile(_ key: RoutingProfileKey) -> Profile {
+        clock += 1
+        if let known = profiles[key] {
+            known.lastUse = clock
+            return known
+        }
+        if profiles.count >= Limits.routingProfiles, let oldest = profiles.min(by: { $0.value.lastUse < $1.value.lastUse }) { profiles[oldest.key] = nil }
+        let profile = Profile(shape: shape)
+        profile.lastUse = clock
+        profiles[key] = profile
+        return profile
     }
 
     func note(_ use: LayerUse) {
         let first = shape.range(of: use.layer).lowerBound
         for (number, request) in use.requests.enumerated() {
-            guard let keys = keys[request.slot] else { continue }
-            clock += 1
+            guard let record = record(request.slot) else { continue }
             use.withCounts(ofRequest: number) { counts in
-                for expert in use.experts where counts[expert] > 0 { used[request.slot]![(first + expert) / 64] |= 1 << UInt64((first + expert) % 64) }
-                for key in keys { note(use, counts, Float(request.rows), in: key, first) }
+                for expert in use.experts where counts[expert] > 0 {
+                    let index = first + expert
+                    record.used[index / 64] |= 1 << UInt64(index % 64)
+                    for profile in record.profiles { profile.count(counts[expert], of: index) }
+                }
             }
+            for profile in record.profiles { profile.fade(beyond: Self.choicesPerLayer * Float(shape.layers)) }
         }
-    }
-
-    private func note(_ use: LayerUse, _ counts: UnsafeBufferPointer<Float>, _ rows: Float, in key: RoutingProfileKey, _ first: Int) {
-        if profiles[key] == nil, profiles.count >= Limits.routingProfiles, let oldest = profiles.min(by: { $0.value.lastUse < $1.value.lastUse })?.key {
-            profiles[oldest] = nil
-        }
-        for expert in use.experts where counts[expert] > 0 {
-            profiles[key, default: Profile(counts: Array(repeating: 0, count: shape.count))].counts[first + expert] += counts[expert]
-        }
-        guard profiles[key] != nil else { return }
-        profiles[key]!.lastUse = clock
-        profiles[key]!.rows += rows / Float(shape.layers)
-        guard profiles[key]!.rows > 2 * Self.profileRows else { return }
-        profiles[key]!.rows /= 2
-        for index in profiles[key]!.counts.indices { profiles[key]!.counts[index] /= 2 }
     }
 
     /// Dense numbers of what the request has used; nil where nothing is known of it.
     func used(by slot: Int) -> [Int]? {
-        guard let bits = used[slot] else { return nil }
+        guard let bits = record(slot)?.used else { return nil }
         let experts = (0..<shape.count).filter { bits[$0 / 64] >> UInt64($0 % 64) & 1 == 1 }
         return experts.isEmpty ? nil : experts
     }
@@ -93,8 +120,7 @@ final class RoutingRecords {
 
     /// The same of what others with the closest known key used, each expert as often as it was.
     func overlap(of keys: [RoutingProfileKey], with isResident: [Bool]) -> Double? {
-        guard let profile = keys.lazy.compactMap({ self.profiles[$0] }).first else { return nil }
-        return Self.overlap(of: profile.counts, with: isResident)
+        keys.lazy.compactMap { key in self.profiles[key].flatMap { Self.overlap(of: $0.counts, with: isResident) } }.first
     }
 
     static func overlap(of counts: [Float], with isResident: [Bool]) -> Double? {

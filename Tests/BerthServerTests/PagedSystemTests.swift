@@ -57,6 +57,17 @@ import Testing
         let recorded = try Data(contentsOf: URL(fileURLWithPath: recording))
         #expect(recorded.starts(with: Array("{\"format\":\"berth-routing-1\"".utf8)) && recorded.count > 10_000)
 
+        // The floor, reading nothing ahead: one request after another, and all together.
+        let least = try await RealDaemon(cache: cache) {
+            $0.expertMemory = PoolAmount("1%")
+            $0.expertPrefetch = .off
+        }
+        for index in 0..<4 { #expect(try await least.client.complete(request(index)).text == wanted[index]) }
+        #expect(try await together(least.client) == wanted)
+        let bare = try await least.admin.experts()
+        #expect(bare["guesses"]?["begun"]?.int == 0 && bare["queue_reads"]?["begun"]?.int == 0)
+        least.stop()
+
         // The next life begins with what was used most, without being asked anything.
         let second = try await paged("50%", .buffered)
         var warm = 0

@@ -13,7 +13,8 @@ public struct BerthAdmin: Sendable {
     public static var defaultSocketPath: String { BerthClient.path(of: "admin.sock", variable: "BERTH_ADMIN_SOCKET") }
 
     /// Registers the adapter in the directory `path` (as the daemon sees it) under `name`, replacing one of that name. Requests that run on the
-    /// old one finish on it. Returns the receipt: modules matched, ranks, bytes, digest.
+    /// old one finish on it. Returns the receipt: modules matched, ranks, bytes, digest, and warnings
+    /// of what is not used of it.
     @discardableResult
     public func loadAdapter(_ name: String, path: String, pinned: Bool = false) async throws(BerthClientError) -> JSON {
         try await post("/v1/load_lora_adapter", ["lora_name": .string(name), "lora_path": .string(path), "pinned": .bool(pinned)])

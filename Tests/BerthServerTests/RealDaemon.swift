@@ -64,7 +64,7 @@ final class RealDaemon: Sendable {
 
     /// Waits until a line of the log after the first `count` lines contains `text`, and returns it.
     func line(_ text: String, after count: Int = 0) async throws -> String? {
-        for _ in 0..<1000 {
+        for _ in 0..<3000 {
             if let line = lines.dropFirst(count).first(where: { $0.contains(text) }) { return line }
             try await Task.sleep(nanoseconds: 10_000_000)
         }

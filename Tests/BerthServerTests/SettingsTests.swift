@@ -115,6 +115,12 @@ import Testing
         #expect(system("'\(Self.root)/Scripts/check-units' > /dev/null") == 0)
     }
 
+    /// What administrators loaded lies where nobody empties it.
+    @Test func theServiceKeepsState() throws {
+        let lines = try Configuration.text(ofFile: Self.root + "/Deploy/berthd.service").split(separator: "\n")
+        for line in ["StateDirectory=berth", "StateDirectoryMode=0700", "CacheDirectory=berth"] { #expect(lines.contains(line[...])) }
+    }
+
     @Test func theExampleConfigurationIsValid() throws {
         let path = Self.root + "/Deploy/berthd.conf"
         let request = try Configuration.read(arguments: ["--config", path], environment: [:])

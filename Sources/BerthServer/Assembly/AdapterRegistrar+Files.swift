@@ -255,8 +255,8 @@ extension AdapterRegistrar {
                 state.withLock { $0.entries[name]?.warnings = adapter.checkpoint.warnings + warnings }
                 for warning in warnings { logger.warning("adapter \(name): \(warning)") }
             case .failure(let rejection):
-                // Replaced while it was read: the next request or reload looks at what is there then.
-                if (rejection.cause as? StoreError)?.code == .changed { return }
+                // Replaced or gone while it was read: that is for the next request or reload to look at.
+                if AdapterStamp(of: entry.path) != adapter.checkpoint.stamp { return }
                 refuse(Wanted(name: name, path: entry.path, origin: entry.origin), adapter.checkpoint.stamp, rejection)
             }
         }

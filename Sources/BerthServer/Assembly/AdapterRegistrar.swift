@@ -210,10 +210,12 @@ final class AdapterRegistrar: AdapterService {
     /// Asks the engine and waits for its answer, which comes between two steps. Never called on the loop's or the engine's thread.
     func ask(_ command: EngineCommand) -> EngineReply {
         let answer = Answer()
-        guard host.perform(command, reply: { answer.give($0) }) else {
-            return .failed(GenerationFailure(.overloaded, "the engine does not take commands now"))
+        // A queue of commands that is full is so for a few steps: no reason to refuse an adapter.
+        for _ in 0..<100 {
+            if host.perform(command, reply: { answer.give($0) }) { return answer.wait() }
+            usleep(10_000)
         }
-        return answer.wait()
+        return .failed(GenerationFailure(.overloaded, "the engine does not take commands now"))
     }
 
     private func perform(_ command: EngineCommand) throws(APIError) {

@@ -1,8 +1,8 @@
 // Which adapters an administrator has loaded, unloaded and pinned, so that a restart finds what was there.
 //
 // One small JSON file per base model in the daemon's state directory:
-// {"loaded": {"name": "/path", …}, "unloaded": ["name", …], "pinned": ["name", …]}. It used to lie in the cache directory, which anybody may empty, and is taken
-// over from there once.
+// {"loaded": {"name": "/path", …}, "unloaded": ["name", …], "pinned": ["name", …]}. It used to lie in the cache directory, which
+// anybody may empty, and is taken over from there once.
 
 import BerthCore
 import BerthStore

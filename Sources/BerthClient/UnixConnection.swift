@@ -14,11 +14,11 @@ final class UnixConnection: Sendable {
         address.sun_family = sa_family_t(AF_UNIX)
         let capacity = MemoryLayout.size(ofValue: address.sun_path)
         guard path.utf8.count < capacity else {
-            throw .unreachable(socket: path, reason: "a socket path has at most \(capacity - 1) bytes")
+            throw .unreachable(socket: path, .pathTooLong(limit: capacity - 1))
         }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
         descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { throw .unreachable(socket: path, reason: Self.text(of: errno)) }
+        guard descriptor >= 0 else { throw .unreachable(socket: path, .other(Self.text(of: errno))) }
         // A full backlog answers EAGAIN on Unix sockets and gives nothing to wait for: try again for a while.
         for attempt in 0... {
             let result = withUnsafePointer(to: &address) { pointer in
@@ -28,7 +28,7 @@ final class UnixConnection: Sendable {
             }
             if result == 0 || errno == EISCONN { return }
             guard errno == EAGAIN || errno == EINTR, attempt < 200 else {
-                throw .unreachable(socket: path, reason: Self.text(of: errno))
+                throw .unreachable(socket: path, Self.reason(errno, path))
             }
             do { try await Task.sleep(nanoseconds: 10_000_000) } catch { throw .cancelled }
         }
@@ -66,6 +66,20 @@ final class UnixConnection: Sendable {
         case EINTR: return
         case EAGAIN: do { try await readiness.wait(on: descriptor) } catch { throw .cancelled }
         case let code: throw .connectionLost(Self.text(of: code))
+        }
+    }
+
+    /// What a failed `connect` says about `path`.
+    static func reason(_ code: Int32, _ path: String) -> BerthClientError.Unreachable {
+        switch code {
+        case ENOENT, ENOTDIR: return .missing
+        case EACCES, EPERM: return .notPermitted
+        case EAGAIN: return .busy
+        case ECONNREFUSED:
+            // The same for a file that is no socket.
+            var status = stat()
+            return stat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFSOCK ? .notASocket : .nobodyListens
+        default: return .other(text(of: code))
         }
     }
 

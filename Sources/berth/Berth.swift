@@ -9,6 +9,17 @@ struct Berth: AsyncParsableCommand {
         commandName: "berth",
         abstract: "Talk to a Berth daemon: run models, look at its state, load adapters.",
         subcommands: [Run.self, Models.self, Status.self, Experts.self, Adapter.self])
+
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var command = command as? any AsyncParsableCommand { try await command.run() } else { try command.run() }
+        } catch let error as BerthClientError {
+            exit(withError: AdvisedError(error))
+        } catch {
+            exit(withError: error)
+        }
+    }
 }
 
 /// Where the daemon listens; shared by all commands.

@@ -1,7 +1,8 @@
-import BerthClient
 import BerthCore
 import Foundation
 import Testing
+
+@testable import BerthClient
 
 @Suite struct BerthClientTests {
     private func text(_ text: String, finish: String = "null") -> String {
@@ -91,15 +92,29 @@ import Testing
         }
     }
 
+    private func failure(_ path: String) async -> BerthClientError? {
+        do {
+            _ = try await BerthClient(socketPath: path).models()
+            return nil
+        } catch { return error }
+    }
+
+    /// Whoever reads the error is told what to do.
     @Test func nobodyAtTheSocketIsAnError() async throws {
-        await #expect {
-            _ = try await BerthClient(socketPath: "/tmp/berth-no-such-socket").models()
-        } throws: { error in
-            if case BerthClientError.unreachable = error { true } else { false }
-        }
-        await #expect(throws: BerthClientError.self) {
-            _ = try await BerthClient(socketPath: String(repeating: "x", count: 200)).models()
-        }
+        let missing = await failure("/tmp/berth-no-such-socket")
+        #expect(missing == .unreachable(socket: "/tmp/berth-no-such-socket", .missing))
+        #expect(missing?.description.contains("berthd --model") == true && missing?.description.contains("BERTH_SOCKET") == true)
+        #expect(await failure("/dev/null/berth") == .unreachable(socket: "/dev/null/berth", .missing))
+        #expect(await failure("/dev/null") == .unreachable(socket: "/dev/null", .notASocket))
+        let long = String(repeating: "x", count: 200)
+        #expect(await failure(long) == .unreachable(socket: long, .pathTooLong(limit: 107)))
+        let ended = ScriptedServer([])
+        ended.leaveSocket()
+        defer { ended.stop() }
+        #expect(await failure(ended.path) == .unreachable(socket: ended.path, .nobodyListens))
+        #expect(BerthClientError.unreachable(socket: "s", .nobodyListens).description.contains("berthd --model"))
+        // Whoever runs the tests may be allowed everything.
+        #expect(UnixConnection.reason(EACCES, "s") == .notPermitted && UnixConnection.reason(EAGAIN, "s") == .busy)
     }
 
     @Test func anotherProgramAtTheSocketIsAnError() async throws {

@@ -44,6 +44,9 @@ final class ScriptedServer: Sendable {
         pthread_detach(thread)
     }
 
+    /// Stops listening, like a daemon that was killed.
+    func leaveSocket() { shutdown(listener, Int32(SHUT_RDWR)) }
+
     func stop() {
         shutdown(listener, Int32(SHUT_RDWR))
         unlink(path)

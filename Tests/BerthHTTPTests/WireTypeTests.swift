@@ -213,7 +213,7 @@ private func blame<Call>(_ make: ([UInt8]) throws -> Call, _ text: String) -> St
     @Test func errors() {
         let error = APIError.unknownModel("nope")
         #expect(error.status == .notFound)
-        #expect(error.body.text == #"{"error":{"message":"The model 'nope' does not exist.","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#)
+        #expect(error.body.text == #"{"error":{"message":"The model 'nope' does not exist; /v1/models lists those that do.","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#)
         #expect(APIError(.badRequest, "x").body.text == #"{"error":{"message":"x","type":"invalid_request_error","param":null,"code":null}}"#)
     }
 

@@ -52,7 +52,7 @@ public struct APIError: Error, Sendable, Equatable {
 
     /// 404.
     public static func unknownModel(_ name: String) -> APIError {
-        APIError(.notFound, "The model '\(name.shortened)' does not exist.", parameter: "model", code: "model_not_found")
+        APIError(.notFound, "The model '\(name.shortened)' does not exist; /v1/models lists those that do.", parameter: "model", code: "model_not_found")
     }
 
     /// 400: prompt and output together exceed the context.

@@ -137,7 +137,15 @@ public enum Limits {
     // MARK: chat templates
     /// Evaluation steps of one rendering; a template that needs more is refused.
     public static let templateSteps = 2_000_000
+    /// Evaluation steps of all further renderings of one conversation, which look for what its template leaves out, and how
+    /// many of them may change a single message or tool.
+    public static let templateCheckSteps = 2 * templateSteps
+    public static let templateChecks = 8
+    /// Evaluation steps of a rendering that finds out how a template wants a conversation.
+    public static let templateProbeSteps = 100_000
     public static let templateOutputBytes = 16 << 20
+    /// Templates of one checkpoint.
+    public static let chatTemplates = 64
     /// Nesting of blocks and parentheses in a template's source.
     public static let templateDepth = 64
     /// Blocks, expressions and macro calls that may be under evaluation at once (bounds the machine stack).

@@ -138,12 +138,32 @@ private func blame<Call>(_ make: ([UInt8]) throws -> Call, _ text: String) -> St
         #expect(call.input.variables == ["enable_thinking": false, "tools": [["type": "function"]]] && call.input.addsGenerationPrompt)
     }
 
+    /// Null is absent, and absent content is empty: no template writes "None" or takes a member for one that is there.
+    @Test(arguments: [
+        (#"{"role": "assistant"}"#, #"{"role":"assistant","content":""}"#),
+        (#"{"role": "assistant", "content": null}"#, #"{"role":"assistant","content":""}"#),
+        (#"{"role": "assistant", "content": []}"#, #"{"role":"assistant","content":""}"#),
+        (#"{"role": "user", "content": "a", "name": null, "refusal": null}"#, #"{"role":"user","content":"a"}"#),
+        (#"{"role": "assistant", "content": "a", "tool_calls": null}"#, #"{"role":"assistant","content":"a"}"#),
+        (#"{"role": "assistant", "content": "a", "tool_calls": []}"#, #"{"role":"assistant","content":"a"}"#),
+        (#"{"role": "assistant", "tool_calls": [{"id": null, "function": {"name": "f", "arguments": ""}}]}"#,
+         #"{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{}}}],"content":""}"#),
+        (#"{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": null}}]}"#,
+         #"{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{}}}],"content":""}"#),
+    ])
+    func emptyParts(_ given: String, _ wanted: String) throws {
+        let call = try ChatCall(body: bytes(#"{"messages": [\#(given)]}"#))
+        #expect(call.input.messages.text == "[\(wanted)]")
+    }
+
     @Test(arguments: [
         (#"{}"#, "messages"), (#"{"messages": []}"#, "messages"), (#"{"messages": "hi"}"#, "messages"), (#"{"messages": ["hi"]}"#, "messages[0]"),
         (#"{"messages": [{"content": "a"}]}"#, "messages[0].role"), (#"{"messages": [{"role": 1, "content": "a"}]}"#, "messages[0].role"),
         (#"{"messages": [{"role": "user", "content": 5}]}"#, "messages[0].content"),
         (#"{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}"#, "messages[0].content"),
         (#"{"messages": [{"role": "user", "content": [5]}]}"#, "messages[0].content"),
+        (#"{"messages": [{"role": "assistant", "tool_calls": {}}]}"#, "messages[0].tool_calls"),
+        (#"{"messages": [{"role": "assistant", "tool_calls": ["f"]}]}"#, "messages[0].tool_calls"),
         (#"{"messages": [{"role": "user", "content": "a"}], "max_tokens": 0}"#, "max_tokens"),
         (#"{"messages": [{"role": "user", "content": "a"}], "max_completion_tokens": -5}"#, "max_completion_tokens"),
         (#"{"messages": [{"role": "user", "content": "a"}], "best_of": 3}"#, "best_of"),

@@ -5,7 +5,7 @@ import OrderedCollections
 
 /// A conversation as a chat template wants it. Also the messages form of `POST /tokenize`.
 public struct ChatInput: Sendable, Equatable {
-    /// Objects with at least a role; contents are strings or null.
+    /// Objects with at least a role and a content, which is a string. No member is null.
     public var messages: JSON
     public var addsGenerationPrompt: Bool
     /// Further variables of the template: `tools` and the members of `chat_template_kwargs`.
@@ -65,17 +65,24 @@ extension FieldReader {
         return ChatInput(messages: .array(messages), addsGenerationPrompt: try bool("add_generation_prompt") ?? true, variables: variables)
     }
 
-    /// A message with its content as one string. Other members (name, tool calls, …) stay as they are, for the template.
+    /// A message with its content as one string. Other members (name, tool calls, …) stay as they are, for the template, but
+    /// null is the same as absent here, too: templates ask whether a member is there, and would write "None".
     private static func message(_ value: JSON, _ name: String) throws(APIError) -> JSON {
         guard var members = value.object else { throw .wrongType(name, "an object", value) }
+        members.removeAll { $0.value.isNull }
         guard let role = members["role"] else { throw .invalid("\(name).role", "is required.") }
         guard let roleName = role.string, !roleName.isEmpty else { throw .wrongType("\(name).role", "a non-empty string", role) }
         switch members["content"] {
-        case .string, .null, nil: break
+        case .string: break
+        case nil: members["content"] = ""
         case .array(let parts): members["content"] = .string(try text(of: parts, "\(name).content"))
         case .some(let other): throw .wrongType("\(name).content", "a string or an array of text parts", other)
         }
-        if let calls = members["tool_calls"]?.array { members["tool_calls"] = .array(calls.map(withParsedArguments)) }
+        if let value = members["tool_calls"] {
+            guard let calls = value.array else { throw .wrongType("\(name).tool_calls", "an array", value) }
+            // No calls are the same as none: templates that know of them count.
+            members["tool_calls"] = calls.isEmpty ? nil : .array(try calls.map { (call) throws(APIError) in try Self.call(call, "\(name).tool_calls") })
+        }
         return .object(members)
     }
 
@@ -97,12 +104,17 @@ extension FieldReader {
         return texts.joined(separator: "\n")
     }
 
-    /// OpenAI sends a tool call's arguments as JSON text; templates expect the value.
-    private static func withParsedArguments(_ call: JSON) -> JSON {
-        guard case .object(var members) = call, case .object(var function)? = members["function"], let text = function["arguments"]?.string,
-            let arguments = try? JSON(parsing: text), arguments.object != nil
-        else { return call }
-        function["arguments"] = arguments
+    /// OpenAI sends a tool call's arguments as JSON text; templates expect the value. Without any text there are none.
+    private static func call(_ call: JSON, _ name: String) throws(APIError) -> JSON {
+        guard var members = call.object else { throw .wrongType(name, "an array of objects", call) }
+        members.removeAll { $0.value.isNull }
+        guard case .object(var function)? = members["function"] else { return .object(members) }
+        let arguments = function["arguments"] ?? .null
+        if arguments.isNull || arguments == "" {
+            function["arguments"] = [:]
+        } else if let text = arguments.string, let parsed = try? JSON(parsing: text), parsed.object != nil {
+            function["arguments"] = parsed
+        }
         members["function"] = .object(function)
         return .object(members)
     }

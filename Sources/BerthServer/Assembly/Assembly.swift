@@ -32,7 +32,7 @@ private enum Assembly {
         let modelConfiguration = try ModelConfiguration(checkpoint)
         for warning in checkpoint.warnings + modelConfiguration.warnings { logger.warning("checkpoint: \(warning)") }
         let tokenizer = try Tokenizer(directory: directory)
-        let text = try CheckpointText(tokenizer, logger: logger)
+        let text = CheckpointText(tokenizer, logger: logger)
         try checkVocabulary(tokenizer, modelConfiguration, logger)
         let endTokens = endTokens(tokenizer, modelConfiguration, logger)
 

@@ -9,29 +9,14 @@ import Logging
 /// Called on worker threads; everything in it is immutable.
 struct CheckpointText: TextService {
     private let tokenizer: Tokenizer
-    private let template: ChatTemplate?
-    /// Why there is no template.
-    private let templateProblem: String
-    private let variables: [String: JSON]
+    private let formats: ChatFormats
 
     /// A template that cannot be compiled is reported and leaves the rest of the API working.
-    init(_ tokenizer: Tokenizer, logger: Logger) throws {
+    init(_ tokenizer: Tokenizer, logger: Logger) {
         self.tokenizer = tokenizer
-        variables = tokenizer.specialTokens.mapValues(JSON.string)
+        formats = ChatFormats(tokenizer.chatTemplates, variables: tokenizer.specialTokens.mapValues(JSON.string))
         for warning in tokenizer.warnings { logger.warning("tokenizer: \(warning)") }
-        guard let source = tokenizer.chatTemplateSource else {
-            template = nil
-            templateProblem = "This model has no chat template; use /v1/completions."
-            return
-        }
-        do {
-            template = try ChatTemplate(source: source)
-            templateProblem = ""
-        } catch {
-            logger.warning("the chat template cannot be run: \(error)")
-            template = nil
-            templateProblem = "This model's chat template cannot be run: \(error)"
-        }
+        for warning in formats.warnings { logger.warning("\(warning)") }
     }
 
     func encode(_ text: String, addSpecialTokens: Bool) -> [Int32] { tokenizer.encode(text, addSpecialTokens: addSpecialTokens) }
@@ -41,16 +26,25 @@ struct CheckpointText: TextService {
     func bytes(of token: Int32) -> [UInt8] { tokenizer.bytes(of: token) }
 
     func render(_ chat: ChatInput) throws(APIError) -> String {
-        guard let template else { throw APIError(.badRequest, templateProblem, code: "no_chat_template") }
         do {
-            return try template.render(
-                messages: chat.messages, addGenerationPrompt: chat.addsGenerationPrompt, extra: variables.merging(chat.variables) { $1 })
+            return try formats.prompt(messages: chat.messages, addGenerationPrompt: chat.addsGenerationPrompt, extra: chat.variables)
         } catch {
-            switch error.code {
-            case .raised: throw APIError(.badRequest, error.message, parameter: "messages", code: "template_refused")
-            case .syntax, .evaluation, .limit:
-                throw APIError(.badRequest, "The chat template could not be run with these messages: \(error)", parameter: "messages", code: "template_failed")
-            }
+            throw APIError(error, hasTemplate: !formats.isEmpty)
+        }
+    }
+}
+
+extension APIError {
+    /// A template's reasons, as the API says them. Clients tell a model without any template by its code: it takes completions.
+    init(_ error: TemplateError, hasTemplate: Bool) {
+        switch error.code {
+        case .missing: self = APIError(.badRequest, error.message, parameter: "messages", code: hasTemplate ? "template_failed" : "no_chat_template")
+        case .raised: self = APIError(.badRequest, error.message, parameter: "messages", code: "template_refused")
+        case .dropped: self = APIError(.badRequest, error.description, parameter: error.field, code: "left_out_by_template")
+        case .syntax: self = APIError(.badRequest, "This model's chat template cannot be run: \(error)", parameter: "messages", code: "template_failed")
+        case .evaluation, .limit:
+            self = APIError(
+                .badRequest, "The chat template could not be run with these messages: \(error)", parameter: "messages", code: "template_failed")
         }
     }
 }

@@ -41,15 +41,25 @@ public struct ChatTemplate: Sendable {
     func render(
         messages: JSON, addGenerationPrompt: Bool, extra: [String: JSON], now: WallTime, stepLimit: Int
     ) throws(TemplateError) -> String {
+        var stepsLeft = stepLimit
+        return try render(messages: messages, addGenerationPrompt: addGenerationPrompt, extra: extra, now: now, stepsLeft: &stepsLeft)
+    }
+
+    /// The same, one of several renderings that share a bound on the work.
+    func render(
+        messages: JSON, addGenerationPrompt: Bool, extra: [String: JSON], now: WallTime, stepsLeft: inout Int
+    ) throws(TemplateError) -> String {
         var variables: [String: Jinja.Value] = ["tools": .none, "documents": .none]
         for (name, value) in extra { variables[name] = try Jinja.Value(value) }
         variables["messages"] = try Jinja.Value(Self.withReasoning(messages))
         variables["add_generation_prompt"] = .bool(addGenerationPrompt)
-        return try Jinja.Rendering(program, variables: variables, now: now, stepLimit: stepLimit).run()
+        let rendering = Jinja.Rendering(program, variables: variables, now: now, stepLimit: stepsLeft)
+        defer { stepsLeft -= rendering.steps }
+        return try rendering.run()
     }
 
     /// The names under which messages carry reasoning, the one that templates read first.
-    private static let reasoningNames = ["reasoning_content", "thinking", "reasoning"]
+    static let reasoningNames = ["reasoning_content", "thinking", "reasoning"]
 
     /// Gives each message that has reasoning under one of its names all that templates look for, as transformers does.
     private static func withReasoning(_ messages: JSON) -> JSON {

@@ -45,7 +45,8 @@ extension Jinja {
         /// Bytes in the outputs that wait while a block is captured.
         var outerBytes = 0
         private let stepLimit: Int
-        private var steps = 0
+        /// What has been spent.
+        private(set) var steps = 0
         private var depth = 0
         /// Where in the source we are: an error is stamped with it.
         var position = Position.unknown

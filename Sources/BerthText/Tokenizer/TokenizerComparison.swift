@@ -13,9 +13,9 @@ extension Tokenizer {
         do throws(TextError) {
             let theirs = try TokenizerConfiguration(directory: folder)
             var found: [String] = []
-            if let template = theirs.chatTemplateSource, template.trimmed != chatTemplateSource?.trimmed {
+            if theirs.chatTemplates.contains(where: { $0.value.trimmed != chatTemplates[$0.key]?.trimmed }) {
                 found.append(
-                    chatTemplateSource == nil
+                    chatTemplates.isEmpty
                         ? "it has a chat template of its own and the base model has none: the adapter's is not used"
                         : "its chat template is another than the base model's, which is the one that is used")
             }

@@ -2,13 +2,14 @@
 
 import BerthCore
 import Glibc
+import OrderedCollections
 
 /// The tokenizer's part of a checkpoint's configuration.
 public struct TokenizerConfiguration: Sendable {
     /// `bos_token`, `eos_token`, `pad_token`, `unk_token` and the like, by these names, for chat templates.
     public var specialTokens: [String: String] = [:]
-    /// The chat template in Jinja's language, where the checkpoint has one.
-    public var chatTemplateSource: String?
+    /// The chat templates in Jinja's language, by name; a checkpoint's only one is mostly called "default".
+    public var chatTemplates: OrderedDictionary<String, String> = [:]
     /// Added tokens that the configuration describes, in the order of their ids. Their traits hold, whatever tokenizer.json says.
     private var describedTokens: [AddedTokenTraits] = []
     /// Tokens that the configuration names for a purpose: they are control tokens. They keep the traits they have, if they are.
@@ -21,8 +22,8 @@ public struct TokenizerConfiguration: Sendable {
 
     private static let tokenNames = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"]
 
-    /// Reads what `directory` has of `tokenizer_config.json`, `special_tokens_map.json` (older checkpoints) and
-    /// `chat_template.jinja` (which has precedence over a template inside the configuration).
+    /// Reads what `directory` has of `tokenizer_config.json`, `special_tokens_map.json` (older checkpoints) and the files of
+    /// chat templates.
     init(directory: String) throws(TextError) {
         for file in ["special_tokens_map.json", "tokenizer_config.json"] {
             guard let bytes = try FileBytes.readIfPresent(directory + "/" + file, limit: Limits.configurationFileBytes) else { continue }
@@ -52,11 +53,9 @@ public struct TokenizerConfiguration: Sendable {
                 addsBegin = try reader.bool("add_bos_token", default: false)
                 addsEnd = try reader.bool("add_eos_token", default: false)
             }
-            if let template = reader.value("chat_template") { chatTemplateSource = try Self.template(template, reader) }
+            if let templates = reader.value("chat_template") { chatTemplates = try Self.templates(templates, reader) }
         }
-        if let bytes = try FileBytes.readIfPresent(directory + "/chat_template.jinja", limit: Limits.configurationFileBytes) {
-            chatTemplateSource = String(decoding: bytes, as: UTF8.self)
-        }
+        try readTemplateFiles(directory)
     }
 
     /// A token's text, or an object that describes it. Either way it is a control token.
@@ -85,13 +84,6 @@ public struct TokenizerConfiguration: Sendable {
             begin: addsBegin ? specialTokens["bos_token"].flatMap(id) : nil,
             end: addsEnd ? specialTokens["eos_token"].flatMap(id) : nil)
     }
-
-    /// A template, or the one called "default" of a list of `{name, template}`.
-    private static func template(_ json: JSON, _ reader: ComponentReader) throws(TextError) -> String? {
-        if let text = json.string { return text }
-        guard let list = json.array else { throw reader.wrongType("chat_template", "a template or a list of them") }
-        return list.first { $0["name"]?.string == "default" }?["template"]?.string
-    }
 }
 
 extension Tokenizer {
@@ -103,8 +95,8 @@ extension Tokenizer {
         try self.init(parsing: bytes, configuration: try TokenizerConfiguration(directory: directory))
     }
 
-    /// The chat template's source, where the checkpoint has one.
-    public var chatTemplateSource: String? { configuration.chatTemplateSource }
+    /// The sources of the chat templates by name.
+    public var chatTemplates: OrderedDictionary<String, String> { configuration.chatTemplates }
     /// The special tokens by name (`bos_token`, `eos_token`, …), as chat templates want them.
     public var specialTokens: [String: String] { configuration.specialTokens }
     public var bosToken: String? { specialTokens["bos_token"] }

@@ -12,15 +12,17 @@ import Testing
         var template = Array("/tmp/berth-tokenizer-XXXXXX".utf8CString)
         let folder = try #require(mkdtemp(&template).map { String(cString: $0) })
         var paths: [String] = []
+        var folders: [String] = [folder]
         defer {
             for path in paths { unlink(path) }
-            rmdir(folder)
+            for folder in folders.reversed() { rmdir(folder) }
         }
         var files = files.mapValues { Array($0.utf8) }
         if files["tokenizer.json"] == nil { files["tokenizer.json"] = try TokenizerFixture.named(tokenizer).fileBytes() }
         for (name, bytes) in files {
             let path = folder + "/" + name
             paths.append(path)
+            if let slash = name.lastIndex(of: "/"), mkdir(folder + "/" + name[..<slash], 0o700) == 0 { folders.append(folder + "/" + name[..<slash]) }
             let file = try #require(fopen(path, "w"))
             fwrite(bytes, 1, bytes.count, file)
             fclose(file)
@@ -35,31 +37,46 @@ import Testing
             #expect(tokenizer.bosToken == "<|begin|>" && tokenizer.eosToken == "<|end|>")
             #expect(tokenizer.bosTokenID == 0 && tokenizer.eosTokenID == 1)
             #expect(tokenizer.specialTokens == ["bos_token": "<|begin|>", "eos_token": "<|end|>"])
-            #expect(tokenizer.chatTemplateSource == "{{ messages }}")
+            #expect(tokenizer.chatTemplates == ["default": "{{ messages }}"])
             #expect(tokenizer.isSpecial(0) && !tokenizer.isSpecial(100) && !tokenizer.isSpecial(-1))
         }
     }
 
-    @Test func templateFileHasPrecedence() throws {
-        try withFolder(["tokenizer_config.json": #"{"chat_template":"inside"}"#, "chat_template.jinja": "beside"]) { folder in
-            let tokenizer = try Tokenizer(directory: folder)
-            #expect(tokenizer.chatTemplateSource == "beside")
-        }
-    }
-
-    @Test func listOfTemplatesHasADefault() throws {
+    @Test func templatesHaveNames() throws {
         let list = #"{"chat_template":[{"name":"tool_use","template":"tools"},{"name":"default","template":"plain"}]}"#
         try withFolder(["tokenizer_config.json": list, "special_tokens_map.json": #"{"unk_token":"<unk>"}"#]) { folder in
             let tokenizer = try Tokenizer(directory: folder)
-            #expect(tokenizer.chatTemplateSource == "plain")
+            #expect(tokenizer.chatTemplates == ["tool_use": "tools", "default": "plain"])
             #expect(tokenizer.specialTokens["unk_token"] == "<unk>")
+        }
+        // A file takes the place of all that the configuration says, one of the additional ones only that of its own name.
+        try withFolder(["tokenizer_config.json": list, "chat_template.jinja": "beside"]) { folder in
+            let templates = try Tokenizer(directory: folder).chatTemplates
+            #expect(templates == ["default": "beside"])
+        }
+        let additional = ["additional_chat_templates/tool_use.jinja": "other", "additional_chat_templates/rag.jinja": "rag", "additional_chat_templates/notes.txt": "x"]
+        try withFolder(["tokenizer_config.json": list].merging(additional) { $1 }) { folder in
+            let templates = try Tokenizer(directory: folder).chatTemplates
+            #expect(templates == ["tool_use": "other", "default": "plain", "rag": "rag"])
+        }
+        try withFolder(["chat_template.jinja": "beside"].merging(additional) { $1 }) { folder in
+            let templates = try Tokenizer(directory: folder).chatTemplates
+            #expect(templates == ["default": "beside", "rag": "rag", "tool_use": "other"])
+        }
+    }
+
+    @Test(arguments: [#"{"chat_template":5}"#, #"{"chat_template":["x"]}"#, #"{"chat_template":[{"name":"x"}]}"#, #"{"chat_template":[{"template":"x"}]}"#])
+    func brokenListsOfTemplatesAreRefused(_ configuration: String) throws {
+        try withFolder(["tokenizer_config.json": configuration]) { folder in
+            let error = #expect(throws: TextError.self) { try Tokenizer(directory: folder) }
+            #expect(error?.message.hasPrefix("tokenizer_config.json.chat_template") == true)
         }
     }
 
     @Test func onlyTheTokenizerIsNeeded() throws {
         try withFolder([:]) { folder in
             let tokenizer = try Tokenizer(directory: folder)
-            #expect(tokenizer.chatTemplateSource == nil && tokenizer.specialTokens.isEmpty && tokenizer.bosTokenID == nil)
+            #expect(tokenizer.chatTemplates.isEmpty && tokenizer.specialTokens.isEmpty && tokenizer.bosTokenID == nil)
         }
     }
 

@@ -36,6 +36,7 @@ let package = Package(
         .systemLibrary(name: "CUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
         .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+        .systemLibrary(name: "CEdit", pkgConfig: "libedit", providers: [.apt(["libedit-dev"])]),
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -62,7 +63,7 @@ let package = Package(
             dependencies: ["BerthServer", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         .executableTarget(
             name: "berth",
-            dependencies: ["BerthClient", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+            dependencies: ["BerthCore", "BerthClient", "CEdit", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         .executableTarget(
             name: "berth-bench",
             dependencies: [
@@ -82,7 +83,7 @@ let package = Package(
         tests(of: "BerthHTTP", ["BerthCore", .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio")]),
         tests(of: "BerthServer", ["BerthCore", "BerthKernels", "BerthEngine", "BerthClient", "BerthHTTP"], fixtures: true),
         .testTarget(name: "BerthBenchTests", dependencies: ["berth-bench", "BerthCore", "BerthKernels", "BerthModels", "BerthStore"]),
-        tests(of: "BerthClient", ["BerthCore", "BerthHTTP"]),
+        tests(of: "BerthClient", ["BerthCore", "BerthHTTP", "berth"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu17

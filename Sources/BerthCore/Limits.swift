@@ -134,6 +134,12 @@ public enum Limits {
     /// Steps of one normalizer, pre-tokenizer, decoder or post-processor, nested sequences counted through.
     public static let tokenizerSteps = 64
 
+    // MARK: conversations on a terminal
+    /// Lines that are remembered, the longest of them, and the size past which the file of them is written anew.
+    public static let historyEntries = 1000
+    public static let historyEntryBytes = 64 << 10
+    public static let historyFileBytes = 1 << 20
+
     // MARK: chat templates
     /// Evaluation steps of one rendering; a template that needs more is refused.
     public static let templateSteps = 2_000_000

@@ -8,9 +8,8 @@ struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Ask a model, or talk with it on the terminal.",
         discussion: """
-            Without PROMPT on a terminal, a conversation starts: Ctrl-C stops an answer, Ctrl-D ends, \
-            /clear forgets what was said, /model NAME changes the model. \
-            Without PROMPT and with input from a pipe, the input is the prompt.
+            Without PROMPT on a terminal, a conversation starts; /help says what it understands. \
+            Without PROMPT and with input from a pipe, the input is the prompt, less the line end behind it.
             """)
 
     @OptionGroup var connection: SocketOptions
@@ -42,13 +41,33 @@ struct Run: AsyncParsableCommand {
         if let prompt {
             try await answer(prompt)
         } else if isatty(STDIN_FILENO) == 0 {
-            var lines: [String] = []
-            while let line = readLine(strippingNewline: false) { lines.append(line) }
-            try await answer(lines.joined())
+            try await answer(Self.prompt(of: { readLine(strippingNewline: false) }))
         } else {
-            var conversation = Conversation(client: connection.client, model: model, system: system, options: options)
-            try await conversation.run()
+            try await converse()
         }
+    }
+
+    /// The whole input. The shell's programs end theirs with a line end, which is no part of what is asked.
+    static func prompt(of nextLine: () -> String?) -> String {
+        var prompt = ""
+        while let line = nextLine() { prompt += line }
+        // "\r\n" is one Character.
+        if prompt.last == "\n" || prompt.last == "\r\n" { prompt.removeLast() }
+        return prompt
+    }
+
+    private func converse() async throws {
+        func environment(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+        // Answers may go to a file while the lines are edited on the terminal.
+        let output = isatty(STDOUT_FILENO) != 0 ? STDOUT_FILENO : STDERR_FILENO
+        guard let editor = LineEditor(output: output, history: HistoryFile(environment: environment)) else {
+            throw ValidationError("the terminal cannot be used")
+        }
+        let interrupts = Interrupts()
+        interrupts.start()
+        var conversation = Conversation(
+            client: connection.client, model: model, system: system, options: options, interrupts: interrupts, read: editor.read, write: write)
+        try await conversation.run()
     }
 
     /// One question, one answer. A model without a chat template continues the text instead.
@@ -69,7 +88,7 @@ struct Run: AsyncParsableCommand {
 }
 
 /// Writes to standard output at once.
-func write(_ text: String) {
+@Sendable func write(_ text: String) {
     print(text, terminator: "")
     fflush(nil)
 }

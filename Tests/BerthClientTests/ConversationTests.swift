@@ -102,6 +102,22 @@ import Testing
         #expect(try await edit(["half a li\u{3}", "whole\r"]) == [.interrupted, .line("whole")])
     }
 
+    /// The key is a signal while an answer runs. (In this suite because the library, too, has handlers while it reads.)
+    @Test func controlCStopsTheAnswer() async throws {
+        let interrupts = Interrupts()
+        interrupts.start()
+        defer { signal(SIGINT, SIG_DFL) }
+        let answer = Task<String, any Error> {
+            try await Task.sleep(nanoseconds: 60_000_000_000)
+            return "never"
+        }
+        // With nothing to stop, it does nothing.
+        kill(getpid(), SIGINT)
+        interrupts.target.withLock { $0 = answer }
+        kill(getpid(), SIGINT)
+        await #expect(throws: CancellationError.self) { try await answer.value }
+    }
+
     @Test func aPasteIsOneMessage() async throws {
         let paste = "\u{1B}[200~one\rtwo\n\r\nthree\u{1B}[201~"
         #expect(try await edit(["> \(paste)!\r", "next\r"]) == [.line("> one\ntwo\n\nthree!"), .line("next")])

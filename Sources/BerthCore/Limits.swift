@@ -111,6 +111,8 @@ public enum Limits {
     public static let stopStringBytes = 1024
     public static let logitBiasEntries = 1024
     public static let badWords = 256
+    /// Bulk requests that run in one wave.
+    public static let waveRequests = 512
     public static let topLogprobs = 20
 
     // MARK: compute

@@ -12,6 +12,9 @@ public struct EngineCounters: Sendable, Equatable {
     /// Rows computed: prompt, generated and recomputed tokens.
     public var computedTokens = 0
     public var steps = 0
+    /// Steps over bulk requests; and those that were begun and given up.
+    public var waves = 0
+    public var abandonedWaves = 0
     public var preemptions = 0
     public var finishedRequests = 0
     public var cancelledRequests = 0
@@ -72,12 +75,12 @@ extension Engine {
     public var adapters: [AdapterStatus] { registry.statuses }
 
     /// In order of arrival: first who runs, then who waits.
-    public var requests: [RequestStatus] { (running.requests + waiting.requests).map(RequestStatus.init) }
+    public var requests: [RequestStatus] { (running.requests + bulk.requests + waiting.requests).map(RequestStatus.init) }
 
     public var poolSnapshot: PoolSnapshot {
         var snapshot = pool.snapshot
         let bytesPerToken = model.kvLayout.pageBytes / model.kvLayout.blockTokens
-        for request in running.requests { snapshot.kv.wasteBytes += request.pages.count * pool.pageBytes - request.computed * bytesPerToken }
+        for request in running.requests + bulk.requests { snapshot.kv.wasteBytes += request.pages.count * pool.pageBytes - request.computed * bytesPerToken }
         snapshot.adapter.wasteBytes = registry.wasteBytes
         snapshot.expert.wasteBytes = experts?.wasteBytes ?? 0
         return snapshot
@@ -88,7 +91,7 @@ extension Engine {
         counters.adapterLoads = registry.loads
         counters.adapterEvictions = registry.evictions
         counters.failedAdapterReads = registry.failedReads
-        counters.runningRequests = running.count
+        counters.runningRequests = running.count + bulk.count
         counters.waitingRequests = waiting.count
         return counters
     }
@@ -96,11 +99,11 @@ extension Engine {
     /// Proves that requests, adapters and leases agree and that the pool's sums are right; traps where they do not.
     public func checkInvariants() {
         pool.checkInvariants()
-        precondition(active.count == running.count + waiting.count, "a request is in no list, or in two")
+        precondition(active.count == running.count + bulk.count + waiting.count, "a request is in no list, or in two")
         var pages = 0
         var leases = 0
         var uses: [ObjectIdentifier: (adapter: Adapter, running: Int, bound: Int)] = [:]
-        for request in running.requests {
+        for request in running.requests + bulk.requests {
             precondition(request.isRunning && request.lease != nil, "request \(request.request.id) runs without pages")
             let held = pool.pageCount(of: request.lease!)
             precondition(held == request.pages.count && request.computed <= held * model.kvLayout.blockTokens && request.pending > 0)
@@ -112,10 +115,15 @@ extension Engine {
         for request in waiting.requests {
             precondition(!request.isRunning && request.lease == nil && request.pages.isEmpty && request.computed == 0, "request \(request.request.id) waits with pages")
         }
-        for request in active.values {
+        for request in waves.departed {
+            precondition(waves.current?.contains(request) == true, "request \(request.request.id) holds on to pages for no wave")
+            pages += pool.pageCount(of: request.lease!)
+        }
+        precondition((waves.memory == nil ? 0 : pool.pageCount(of: waves.memory!)) == pool.pageCount(of: .activation), "waves and the pool disagree on pages")
+        for request in Array(active.values) + waves.departed {
             guard let adapter = request.adapter else { continue }
             let known = uses[ObjectIdentifier(adapter)] ?? (adapter, 0, 0)
-            uses[ObjectIdentifier(adapter)] = (adapter, known.running + (request.isRunning ? 1 : 0), known.bound + 1)
+            uses[ObjectIdentifier(adapter)] = (adapter, known.running + (request.lease != nil ? 1 : 0), known.bound + 1)
         }
         for (adapter, running, bound) in uses.values {
             precondition(adapter.runningRequests == running && adapter.boundRequests == bound, "adapter \(adapter.name) miscounts its requests")
@@ -123,6 +131,6 @@ extension Engine {
         precondition(pages == pool.pageCount(of: .kv), "requests hold \(pages) pages, the pool has leased \(pool.pageCount(of: .kv)) for KV")
         precondition((experts?.checkInvariants() ?? 0) == pool.pageCount(of: .expert), "experts and the pool disagree on pages")
         precondition(registry.checkInvariants() == pool.pageCount(of: .adapter), "adapters and the pool disagree on pages")
-        precondition(hasWork || waiting.isEmpty || !running.isEmpty || registry.readsInFlight > 0, "requests wait and nothing will wake them")
+        precondition(hasWork || waiting.isEmpty || !running.isEmpty || !bulk.isEmpty || registry.readsInFlight > 0, "requests wait and nothing will wake them")
     }
 }

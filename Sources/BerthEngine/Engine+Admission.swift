@@ -30,16 +30,23 @@ extension Engine {
         /// KV blocks of those who wait for the disk, and come before the one that is asked.
         var promised = 0
         var hasFailed = false
-        let order = admissionOrder()
+        // Who waits for an answer comes before who does not.
+        let order = admissionOrder().partitioned { $0.request.serviceClass == .bulk }
+        let width = order.last?.isBulk == true ? waveWidth() : 0
         for (index, request) in order.enumerated() {
+            if request.isBulk, bulk.count >= width { break }
             var admission = tryToAdmit(request, promised: promised)
             // Reads ahead hold pages that are nobody's yet; where nothing runs, nobody will look again when they have ended.
             if case .waitsForPages = admission, running.isEmpty, experts?.finishReads() == true { admission = tryToAdmit(request, promised: promised) }
+            while case .waitsForPages = admission, !request.isBulk, running.count < configuration.runningRequests, let youngest = bulk.youngest {
+                preempt(youngest)
+                admission = tryToAdmit(request, promised: promised)
+            }
             switch admission {
             case .admitted:
                 passOver(olderThan: request)
                 waiting.remove(request)
-                running.insert(request)
+                if request.isBulk { bulk.insert(request) } else { running.insert(request) }
                 if request.preemptions > 0 { experts?.requestReturns(request.request.id) }
             case .waitsForDisk:
                 request.phase = .waitingForAdapter
@@ -52,13 +59,13 @@ extension Engine {
                 // Who was preferred to older ones does not block them: it will be asked again.
                 if request.passedOver < Limits.passedOver, order[(index + 1)...].contains(where: { $0.arrival < request.arrival }) { continue }
                 // Where nothing runs and nothing is read, nobody will ever give up pages.
-                guard running.isEmpty && registry.readsInFlight == 0 else { return }
+                guard running.isEmpty && bulk.isEmpty && registry.readsInFlight == 0 else { return }
                 hasFailed = true
                 fail(request, GenerationFailure(.overloaded, "the memory pool has no room for this request beside what is pinned in it"))
             }
         }
         // Failures set the flag again, though everything has been looked at; but for those that stepped back before one who failed.
-        admissionPending = hasFailed && running.isEmpty && !waiting.isEmpty && registry.readsInFlight == 0
+        admissionPending = hasFailed && running.isEmpty && bulk.isEmpty && !waiting.isEmpty && registry.readsInFlight == 0
     }
 
     /// Who is asked first. The order is that of arrival; where experts are paged, the oldest few are asked in the order of how much of what they will want is in
@@ -93,7 +100,7 @@ extension Engine {
     private func tryToAdmit(_ request: ActiveRequest, promised: Int) -> Admission {
         // A page for every running request, each of which will want one before long, beside what is promised: a request let in
         // at their cost would soon be thrown out again.
-        let reserve = running.count + promised
+        let reserve = running.count + bulk.count + promised
         let adapter: Adapter?
         switch self.adapter(for: request) {
         case .success(let found): adapter = found
@@ -110,7 +117,7 @@ extension Engine {
                 }
             }
         }
-        guard running.count < configuration.runningRequests else { return .waitsForPages }
+        guard request.isBulk || running.count < configuration.runningRequests else { return .waitsForPages }
         if let adapter { registry.beginUse(adapter, now: now) }
         guard leasePages(for: request, leaving: reserve) else {
             if let adapter { registry.endUse(adapter, now: now) }
@@ -178,7 +185,9 @@ extension Engine {
                 return .grown
             }
             if experts?.finishReads() == true { continue }
-            if let youngest = running.youngest, youngest !== request || running.count > 1 {
+            if let youngest = bulk.youngest {
+                preempt(youngest)
+            } else if let youngest = running.youngest, youngest !== request || running.count > 1 {
                 preempt(youngest)
                 if youngest === request { return .gone }
             } else if registry.readsInFlight > 0 {
@@ -193,7 +202,8 @@ extension Engine {
 
     /// Takes a running request's pages; it waits again, in its old place, and is computed anew.
     func preempt(_ request: ActiveRequest) {
-        running.remove(request)
+        if waves.current?.contains(request) == true { abandonWave() }
+        if request.isBulk { bulk.remove(request) } else { running.remove(request) }
         releasePages(of: request)
         request.phase = .queued
         request.preemptions += 1

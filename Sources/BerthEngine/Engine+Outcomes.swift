@@ -17,7 +17,7 @@ enum RowOutcome {
 
 extension Engine {
     /// The outcomes of the planned rows, in the order of `logits`.
-    func outcomes(of logits: Rows) -> [RowOutcome] {
+    func outcomes(of logits: Rows, _ plan: StepPlan) -> [RowOutcome] {
         var outcomes = [RowOutcome](repeating: .notANumber, count: logits.count)
         var rows: [(request: ActiveRequest, position: Int)] = []
         rows.reserveCapacity(logits.count)

@@ -18,26 +18,31 @@ extension Engine {
         plan.fill(&batch)
         pacer.startStep(plan.load, now: now)
         registry.step = counters.steps
+        experts?.enter(.ordinary)
         experts?.beginStep(plan.rows.map { ($0.request.request, $0.count) })
-        let logits = model.forward(batch)
-        counters.steps += 1
-        counters.computedTokens += plan.tokenCount
-        let harmed = experts?.endStep() ?? [:]
-        let outcomes = outcomes(of: logits)
-        var row = 0
-        for (index, scheduled) in plan.rows.enumerated() {
-            if let failure = harmed[index] {
-                fail(scheduled.request, failure)
-                row += scheduled.logitRows.count
-                continue
-            }
-            take(scheduled, outcomes[row..<row + scheduled.logitRows.count])
-            row += scheduled.logitRows.count
-        }
+        settle(plan, model.forward(batch))
         // A batch keeps adapters and page lists alive; a finished request must hold nothing.
         plan.clear()
         batch.sequences.removeAll(keepingCapacity: true)
         running.removeFinished()
+    }
+
+    /// Gives every request of a step what its logits say.
+    func settle(_ plan: StepPlan, _ logits: Rows) {
+        counters.steps += 1
+        counters.computedTokens += plan.tokenCount
+        let harmed = experts?.endStep() ?? [:]
+        let outcomes = outcomes(of: logits, plan)
+        var row = 0
+        for (index, scheduled) in plan.rows.enumerated() {
+            defer { row += scheduled.logitRows.count }
+            if scheduled.request.phase == .finished { continue }
+            if let failure = harmed[index] {
+                fail(scheduled.request, failure)
+            } else {
+                take(scheduled, outcomes[row..<row + scheduled.logitRows.count])
+            }
+        }
     }
 
     /// The disk has nothing to do until the next step's first layer: it reads what that step will want. Who runs now runs then; if a place was given up,

@@ -55,6 +55,9 @@ public final class Engine {
     var waiting = ArrivalList()
     /// In the running set: each holds the KV blocks of all its known tokens.
     var running = ArrivalList()
+    /// The same for requests that nobody waits for: they run in waves.
+    var bulk = ArrivalList()
+    var waves = Waves()
     private var arrivals: UInt64 = 0
     var isDraining = false
     /// Something changed that may let a waiting request in.
@@ -113,7 +116,8 @@ public final class Engine {
     }
 
     deinit {
-        for request in active.values { if let lease = request.lease.take() { pool.release(lease) } }
+        for request in Array(active.values) + waves.departed { if let lease = request.lease.take() { pool.release(lease) } }
+        if let lease = waves.memory.take() { pool.release(lease) }
         registry.shutDown()
         experts?.shutDown()
         scratch.deallocate()
@@ -143,11 +147,14 @@ public final class Engine {
         guard let request = active[id] else { return }
         finish(request, .cancelled, text: "")
         running.removeFinished()
+        bulk.removeFinished()
+        giveUpWaveMemory()
     }
 
     /// Ends every request.
     public func cancelAll(now: UInt64) {
-        for request in running.requests + waiting.requests { cancel(request.request.id, now: now) }
+        if waves.current != nil { abandonWave() }
+        for request in running.requests + bulk.requests + waiting.requests { cancel(request.request.id, now: now) }
     }
 
     /// Refuses new requests from now on; those that are here go on to their end.
@@ -157,17 +164,29 @@ public final class Engine {
     public var isEmpty: Bool { active.isEmpty && events.isEmpty }
 
     /// A step would do something. False while every request waits for a disk.
-    public var hasWork: Bool { experts?.isWarming == true || !events.isEmpty || admissionPending || (!running.isEmpty && !isStalled) }
+    public var hasWork: Bool { experts?.isWarming == true || !events.isEmpty || admissionPending || (!running.isEmpty && !isStalled) || hasWaveWork }
 
     /// Runs one step: lets requests in, computes one batch, and returns what happened since the last step, in order.
     /// `now` is a monotonic time in nanoseconds.
     public func step(now: UInt64) -> [(RequestID, GenerationEvent)] {
         self.now = now
-        if let time = pacer.finishStep(now: now) { experts?.speed.stepTook(time) }
+        if let time = pacer.finishStep(now: now) {
+            experts?.speed.stepTook(time)
+            waves.pace.stepTook(time)
+        }
+        waves.pace.finishPiece(now: now)
         if admissionPending { admit() }
-        if !running.isEmpty { runBatch() } else { experts?.warm() }
-        readAhead()
+        if hasWaveWork, waves.pace.isWavesTurn(besideStreams: !running.isEmpty && !isStalled) {
+            advanceWave()
+        } else if !running.isEmpty {
+            runBatch()
+        } else {
+            experts?.warm()
+        }
+        if waves.current == nil { readAhead() }
         if running.isEmpty || isStalled { pacer.pause() }
+        if !hasWork { waves.pace.pause() }
+        giveUpWaveMemory()
         defer { events = [] }
         return events
     }
@@ -176,6 +195,7 @@ public final class Engine {
     func stir() {
         admissionPending = admissionPending || !waiting.isEmpty || !registry.pinnedAbsent.isEmpty
         isStalled = false
+        waves.isStalled = false
     }
 
     // MARK: the ends of a request
@@ -194,9 +214,20 @@ public final class Engine {
         emit(request.request.id, .failed(failure))
     }
 
-    /// Frees everything. A running request stays in its list, as finished, until the caller clears the list.
+    /// Frees everything. A running request stays in its list, as finished, until the caller clears the list. What a wave under way is still writing
+    /// to is freed with its end.
     private func release(_ request: ActiveRequest) {
-        if request.isRunning {
+        active[request.request.id] = nil
+        if waves.current?.contains(request) == true {
+            request.phase = .finished
+            waves.departed.append(request)
+            return
+        }
+        free(request)
+    }
+
+    func free(_ request: ActiveRequest) {
+        if request.lease != nil {
             releasePages(of: request)
         } else {
             waiting.remove(request)
@@ -206,7 +237,6 @@ public final class Engine {
             registry.unbind(adapter)
         }
         request.phase = .finished
-        active[request.request.id] = nil
         experts?.requestEnded(request.request.id)
         stir()
     }

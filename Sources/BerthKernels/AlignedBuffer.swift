@@ -48,8 +48,11 @@ public final class AlignedBuffer: @unchecked Sendable {
 /// A buffer that grows to the largest size asked for and stays there. Contents are lost when it grows.
 struct GrowingBuffer {
     private(set) var buffer = AlignedBuffer(bytes: 0)
+    /// Memory of the owner's that is used as long as it is large enough.
+    var lent: UnsafeMutableRawBufferPointer?
 
     mutating func reserve(_ bytes: Int) -> UnsafeMutableRawPointer {
+        if let lent, lent.count >= bytes { return lent.baseAddress! }
         if buffer.bytes < bytes { buffer = AlignedBuffer(bytes: bytes) }
         return buffer.base
     }

@@ -73,7 +73,7 @@ struct LoRAProducts {
     private var segments: [Compute.LoRASegment] = []
     /// Where each segment's products [rows][rank] start, in floats.
     private var offsets: [Int] = []
-    private var buffer = GrowingBuffer()
+    var buffer = GrowingBuffer()
     private var products: UnsafeMutablePointer<Float> { buffer.buffer.floats }
 
     var isEmpty: Bool { segments.isEmpty }

@@ -17,6 +17,12 @@ public final class PreparedRows {
 
     public init() {}
 
+    /// Rows in memory of the owner's, which lives longer, as far as it reaches: their values, and what adapters make of them.
+    public init(values: UnsafeMutableRawBufferPointer, adapters memory: UnsafeMutableRawBufferPointer) {
+        buffer.lent = values
+        adapters.buffer.lent = memory
+    }
+
     /// Room for the rows of `x` in blocks of `blockColumns` inputs that take `blockBytes`.
     func reserve(_ x: Rows, as format: WeightFormat, blockColumns: Int, blockBytes: Int) -> UnsafeMutableRawPointer {
         (count, columns, self.format) = (x.count, x.columns, format)

@@ -17,6 +17,8 @@ public enum PageClass: Int, Sendable, Hashable, CaseIterable {
     case adapter
     /// Packed weights of one expert of one layer.
     case expert
+    /// The rows of a wave between its modules.
+    case activation
 }
 
 /// The states of a page. free → reserved → published → free, or reserved → free where filling failed.
@@ -57,6 +59,7 @@ public struct PoolSnapshot: Sendable, Equatable {
     public var kv = Class()
     public var adapter = Class()
     public var expert = Class()
+    public var activation = Class()
     public var leases = 0
     /// Kernel mappings held by windows over scattered pages.
     public var mappings = 0

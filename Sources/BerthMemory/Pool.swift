@@ -206,6 +206,7 @@ public final class Pool {
                 case .kv: \.kv
                 case .adapter: \.adapter
                 case .expert: \.expert
+                case .activation: \.activation
                 }
             if slot.state == .reserved { snapshot[keyPath: path].reserved += slot.pages.count } else { snapshot[keyPath: path].published += slot.pages.count }
         }

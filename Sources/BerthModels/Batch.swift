@@ -66,6 +66,13 @@ public protocol CausalModel: AnyObject {
 
     /// Gives paged experts their provider, before the first step.
     func setProvider(_ provider: any ExpertProvider)
+
+    /// Memory that a wave of a size needs; nil where this model's passes cannot be left.
+    func waveBytes(_ size: WaveSize) -> Int?
+
+    /// Begins a pass that can be left between its pieces, in `waveBytes` of memory at a multiple of 64, which is its own until it ends or is dropped.
+    /// Other passes may run between its pieces, and none of the batch's pages may be written by them.
+    func beginWave(_ batch: Batch, _ size: WaveSize, in memory: UnsafeMutableRawPointer) -> any InterruptiblePass
 }
 
 extension CausalModel {

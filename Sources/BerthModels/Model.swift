@@ -19,10 +19,10 @@ public final class Model: CausalModel {
     private let map: ModuleMap
     private let store: WeightStore
     private let scratch: Scratch
-    private let embedding: Embedding
-    private let layers: [DecoderLayer]
-    private let head: LMHead
-    private let rotary: [RotaryTable]
+    let embedding: Embedding
+    let layers: [DecoderLayer]
+    let head: LMHead
+    let rotary: [RotaryTable]
     private let provider: ProviderPlace
 
     /// The experts that are on disk; nil where all are in memory.
@@ -124,18 +124,24 @@ public final class Model: CausalModel {
     }
 
     public func forward(_ batch: Batch) -> Rows {
-        check(batch)
-        let step = Step(batch, scratch: scratch, compute: compute, layout: kvLayout, rotary: rotary)
-        let hidden = scratch.hidden.first(step.rows)
-        embedding(batch.tokens, into: hidden, step)
-        for (index, layer) in layers.enumerated() {
-            layer(hidden, step, next: index + 1 < layers.count ? layers[index + 1].foresight : nil)
-        }
-        return head(hidden, batch, step)
+        check(batch, maxRows: maxRows, maxLogitRows: maxLogitRows)
+        let pass = ForwardPass(self, batch, scratch)
+        while pass.advance() {}
+        return pass.logits!
+    }
+
+    public func waveBytes(_ size: WaveSize) -> Int? {
+        let scratch = ScratchSize(configuration, size)
+        return Scratch.bytes(configuration, scratch) + Scratch.preparedBytes(configuration, scratch)
+    }
+
+    public func beginWave(_ batch: Batch, _ size: WaveSize, in memory: UnsafeMutableRawPointer) -> any InterruptiblePass {
+        check(batch, maxRows: size.rows, maxLogitRows: size.logitRows)
+        return ForwardPass(self, batch, Scratch(configuration, ScratchSize(configuration, size), at: memory))
     }
 
     /// The engine checks requests; a batch that breaks a bound is a bug in it.
-    private func check(_ batch: Batch) {
+    private func check(_ batch: Batch, maxRows: Int, maxLogitRows: Int) {
         precondition(!batch.tokens.isEmpty && batch.tokens.count <= maxRows, "a batch of \(batch.tokens.count) rows, at most \(maxRows)")
         precondition(batch.logitRowCount <= maxLogitRows, "\(batch.logitRowCount) rows of logits, at most \(maxLogitRows)")
         precondition(batch.sequences.reduce(0) { $0 + $1.rowCount } == batch.tokens.count, "the sequences are not the batch's rows")
@@ -147,52 +153,5 @@ public final class Model: CausalModel {
         }
         let vocabulary = Int32(vocabularySize)
         precondition(batch.tokens.allSatisfy { $0 >= 0 && $0 < vocabulary }, "a token outside the vocabulary")
-    }
-}
-
-/// One layer: attention and a feed-forward part, each on normalised rows and added to the residual.
-struct DecoderLayer {
-    private enum FeedForward {
-        case dense(DenseMLP)
-        case experts(MixtureOfExperts)
-    }
-
-    private let attentionNorm: RMSNorm, feedForwardNorm: RMSNorm
-    private let attention: Attention
-    private let feedForward: FeedForward
-
-    init(_ store: WeightStore, _ c: ModelConfiguration, names: TensorNames, provider: ProviderPlace, layer: Int, firstModule: Int) {
-        typealias Offset = ModuleMap.Offset
-        let path = TensorNames.layer(layer)
-        attentionNorm = RMSNorm(weight: store.vector(path + ".input_layernorm"), epsilon: c.epsilon)
-        feedForwardNorm = RMSNorm(weight: store.vector(path + ".post_attention_layernorm"), epsilon: c.epsilon)
-        attention = Attention(store, c, layer: layer, firstModule: firstModule)
-        switch c.layers[layer].feedForward {
-        case .dense(let width):
-            feedForward = .dense(
-                DenseMLP(
-                    store, path + ".mlp", hiddenSize: c.hiddenSize, width: width, gate: firstModule + Offset.gate, up: firstModule + Offset.up,
-                    down: firstModule + Offset.down))
-        case .experts(let experts):
-            feedForward = .experts(
-                MixtureOfExperts(store, c, experts, names: names.experts[layer], provider: provider, layer: layer, firstModule: firstModule))
-        }
-    }
-
-    /// What the layer before may ask about this one.
-    var foresight: Foresight? {
-        guard case .experts(let mixture) = feedForward else { return nil }
-        return Foresight(norm: feedForwardNorm, mixture: mixture)
-    }
-
-    func callAsFunction(_ hidden: Rows, _ step: Step, next: Foresight?) {
-        let x = step.scratch.normalized.first(step.rows)
-        attentionNorm(hidden, into: x, step.compute)
-        attention(x, addingTo: hidden, step)
-        feedForwardNorm(hidden, into: x, step.compute)
-        switch feedForward {
-        case .dense(let mlp): mlp(x, into: hidden, accumulate: true, step)
-        case .experts(let mixture): mixture(x, addingTo: hidden, step, next: next)
-        }
     }
 }

@@ -11,14 +11,17 @@ import BerthKernels
 struct ScratchSize {
     let rows: Int
     let logitRows: Int
+    /// Rows that pass attention and dense projections at once.
+    let partRows: Int
     /// Places of experts' rows that are in the projections at once.
     let portionRows: Int
 
-    init(_ c: ModelConfiguration, maxRows: Int, maxLogitRows: Int) {
+    init(_ c: ModelConfiguration, maxRows: Int, maxLogitRows: Int, partRows: Int? = nil) {
         rows = maxRows
         logitRows = maxLogitRows
+        self.partRows = min(maxRows, partRows ?? maxRows)
         let chosen = c.largestExperts?.chosen ?? 0
-        portionRows = min(maxRows * chosen, max(2 * maxRows, 64))
+        portionRows = min(maxRows * chosen, max(2 * self.partRows, 64))
     }
 }
 
@@ -39,6 +42,7 @@ final class Scratch {
 
     // Mixtures of experts.
     let portionRows: Int
+    let partRows: Int
     let routerLogits: Rows
     let portion: Rows
     /// `[rows · chosen]`
@@ -56,24 +60,40 @@ final class Scratch {
     let foreseenWeights: UnsafeMutablePointer<Float>
 
     /// Activations in the form of some weight format; valid until the next `prepare`.
-    let prepared = PreparedRows()
-    private let memory: AlignedBuffer
+    let prepared: PreparedRows
+    /// Nil where somebody else keeps the memory.
+    private let memory: AlignedBuffer?
 
-    init(_ c: ModelConfiguration, _ size: ScratchSize) {
-        memory = AlignedBuffer(bytes: Self.bytes(c, size))
-        var arena = Arena(base: memory.base)
+    convenience init(_ c: ModelConfiguration, _ size: ScratchSize) {
+        let memory = AlignedBuffer(bytes: Self.bytes(c, size))
+        self.init(c, size, at: memory.base, memory, PreparedRows())
+    }
+
+    /// Everything in memory of the caller's, `bytes + preparedBytes` of it, which lives longer.
+    convenience init(_ c: ModelConfiguration, _ size: ScratchSize, at base: UnsafeMutableRawPointer) {
+        let bytes = Self.bytes(c, size), rows = size.preparedRows
+        let values = UnsafeMutableRawBufferPointer(start: base + bytes, count: rows * PreparedRows.mostBytes(columns: c.widestInput))
+        let adapters = UnsafeMutableRawBufferPointer(start: values.baseAddress! + values.count, count: Self.preparedBytes(c, size) - values.count)
+        self.init(c, size, at: base, nil, PreparedRows(values: values, adapters: adapters))
+    }
+
+    private init(_ c: ModelConfiguration, _ size: ScratchSize, at base: UnsafeMutableRawPointer, _ memory: AlignedBuffer?, _ prepared: PreparedRows) {
+        self.memory = memory
+        self.prepared = prepared
+        var arena = Arena(base: base)
         let experts = c.largestExperts
         let choices = size.rows * (experts?.chosen ?? 0)
         hidden = arena.rows(size.rows, c.hiddenSize)
         normalized = arena.rows(size.rows, c.hiddenSize)
-        qkv = arena.rows(size.rows, c.qkvWidth)
-        attended = arena.rows(size.rows, c.queryWidth)
-        gateUp = arena.rows(max(size.rows, size.portionRows), 2 * c.largestIntermediateSize)
+        qkv = arena.rows(size.partRows, c.qkvWidth)
+        attended = arena.rows(size.partRows, c.queryWidth)
+        gateUp = arena.rows(max(size.partRows, size.portionRows), 2 * c.largestIntermediateSize)
         logitHidden = arena.rows(size.logitRows, c.hiddenSize)
         logits = arena.rows(size.logitRows, c.vocabularySize)
         angles = c.ropes.map { _ in arena.take(Float.self, size.rows * c.headDim) }
         embeddingRanks = arena.take(Float.self, size.rows * Limits.adapterRank)
         portionRows = size.portionRows
+        partRows = size.partRows
         routerLogits = arena.rows(experts == nil ? 0 : size.rows, (experts?.count ?? 0) + 1)
         portion = arena.rows(size.portionRows, c.hiddenSize)
         expertOutput = arena.rows(choices, c.hiddenSize)
@@ -88,15 +108,15 @@ final class Scratch {
         foreseenLogits = arena.rows(foreseen, (experts?.count ?? 0) + 1)
         foreseenExperts = arena.take(Int32.self, foreseen * (experts?.chosen ?? 0))
         foreseenWeights = arena.take(Float.self, foreseen * (experts?.chosen ?? 0))
-        precondition(arena.bytes <= memory.bytes)
+        precondition(arena.bytes <= Self.bytes(c, size))
     }
 
     /// Bytes of all buffers.
     static func bytes(_ c: ModelConfiguration, _ size: ScratchSize) -> Int {
         let experts = c.largestExperts
         let choices = size.rows * (experts?.chosen ?? 0)
-        var floats = size.rows * (2 * c.hiddenSize + c.qkvWidth + c.queryWidth)
-        floats += max(size.rows, size.portionRows) * 2 * c.largestIntermediateSize
+        var floats = size.rows * 2 * c.hiddenSize + size.partRows * (c.qkvWidth + c.queryWidth)
+        floats += max(size.partRows, size.portionRows) * 2 * c.largestIntermediateSize
         floats += size.logitRows * (c.hiddenSize + c.vocabularySize)
         floats += size.rows * (c.headDim * c.ropes.count + Limits.adapterRank)
         if let experts {
@@ -109,9 +129,17 @@ final class Scratch {
 
     /// Bytes that `prepared` grows to, at most: rows, and what the adapters of as many as three stacked parts (q, k, v) make of them.
     static func preparedBytes(_ c: ModelConfiguration, _ size: ScratchSize) -> Int {
-        let columns = max(c.hiddenSize, c.queryWidth, c.largestIntermediateSize)
-        return max(size.rows, size.portionRows, size.logitRows) * (PreparedRows.mostBytes(columns: columns) + 3 * Limits.adapterRank * 4)
+        size.preparedRows * (PreparedRows.mostBytes(columns: c.widestInput) + 3 * Limits.adapterRank * 4)
     }
+}
+
+extension ScratchSize {
+    fileprivate var preparedRows: Int { max(rows, portionRows, logitRows) }
+}
+
+extension ModelConfiguration {
+    /// Columns of the widest rows that enter a projection.
+    fileprivate var widestInput: Int { max(hiddenSize, queryWidth, largestIntermediateSize) }
 }
 
 /// Hands out pieces of a buffer, each on a line of its own.

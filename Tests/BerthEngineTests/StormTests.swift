@@ -24,6 +24,7 @@ import Testing
         request.sampling.frequencyPenalty = [0, 0, 0.3].randomElement(using: &random)!
         request.sampling.seed = random.next()
         request.ignoresEndTokens = Bool.random(using: &random)
+        request.serviceClass = Int.random(in: 0..<3, using: &random) == 0 ? .bulk : .interactive
         if Int.random(in: 0..<3, using: &random) == 0 { request.stopStrings = ["abéb", "ccc", "bab"] }
         if Int.random(in: 0..<4, using: &random) == 0 { request.stopTokens = [17, 23] }
         request.logprobs = [nil, nil, 0, 3].randomElement(using: &random)!
@@ -31,7 +32,7 @@ import Testing
         return request
     }
 
-    @Test(arguments: 1...12 as ClosedRange<UInt64>)
+    @Test(arguments: 1...24 as ClosedRange<UInt64>)
     func storm(seed: UInt64) throws {
         var random = RandomSource(seed: seed)
         let pages = Int.random(in: 8...24, using: &random)

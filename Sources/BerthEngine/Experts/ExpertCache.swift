@@ -39,18 +39,11 @@ final class ExpertCache: ExpertProvider {
     /// What is to be read while nothing else happens, last one first.
     private var warmList: [Int] = []
 
-    // The present step: whose rows are where, and every row's request by its number in the policy.
-    private var sequences: [Range<Int>] = []
-    private var rowNumbers: [Int32] = []
     private var numbers = RequestNumbers()
-    private var harmed: [Int: GenerationFailure] = [:]
-
-    // The present layer.
-    private var demand: ExpertDemand?
-    private var order: [ExpertSlot] = []
-    /// Positions of the order before which every read has been begun.
-    private var begun = 0
-    private var run = 0
+    /// The step that is going on, and those that stand.
+    var lane = ExpertLane()
+    var lanes = StepLane.allCases.map { _ in ExpertLane() }
+    var present = StepLane.ordinary
 
     init(_ supply: ExpertSupply, pool: Pool, economy: Economy) {
         self.supply = supply
@@ -96,17 +89,17 @@ final class ExpertCache: ExpertProvider {
 
     /// The rows of the step that comes now, in order.
     func beginStep(_ rows: [(request: GenerationRequest, count: Int)]) {
-        sequences.removeAll(keepingCapacity: true)
-        rowNumbers.removeAll(keepingCapacity: true)
+        lane.sequences.removeAll(keepingCapacity: true)
+        lane.rowNumbers.removeAll(keepingCapacity: true)
         for (request, count) in rows {
-            sequences.append(rowNumbers.count..<rowNumbers.count + count)
+            lane.sequences.append(lane.rowNumbers.count..<lane.rowNumbers.count + count)
             let isNew = numbers.known(request.id) == nil
             let number = numbers.number(of: request.id)
             if isNew { policy.requestBegan(number, RoutingProfileKey.keys(adapter: request.adapter, prompt: request.prompt)) }
-            rowNumbers.append(contentsOf: repeatElement(Int32(number), count: count))
+            lane.rowNumbers.append(contentsOf: repeatElement(Int32(number), count: count))
         }
-        speed.beginStep(rows.map(\.count), uses: uses, waited: supply.reader.account.waitedNanoseconds)
-        account.rows += rowNumbers.count
+        if present == .ordinary { speed.beginStep(rows.map(\.count), uses: uses, waited: supply.reader.account.waitedNanoseconds) }
+        account.rows += lane.rowNumbers.count
         let capacity = min(slots.count, (min(pool.ceilingRoom(for: .expert), pool.sharedRoom(for: .expert)) + pool.pageCount(of: .expert)) / pagesPerExpert)
         if capacity != policy.capacity, capacity > 0 { policy.capacity = capacity }
         policy.beginStep()
@@ -114,10 +107,10 @@ final class ExpertCache: ExpertProvider {
 
     /// What has become of the step: failures by the number of the sequence.
     func endStep() -> [Int: GenerationFailure] {
-        defer { harmed = [:] }
-        speed.endStep(uses: uses, waited: supply.reader.account.waitedNanoseconds)
+        defer { lane.harmed = [:] }
+        if present == .ordinary { speed.endStep(uses: uses, waited: supply.reader.account.waitedNanoseconds) }
         if let bytes = recorder?.take(), !bytes.isEmpty { supply.options.writeRecording?(bytes) }
-        return harmed
+        return lane.harmed
     }
 
     func requestEnded(_ request: RequestID) {
@@ -144,27 +137,23 @@ final class ExpertCache: ExpertProvider {
     func begin(_ demand: ExpertDemand) -> [Int] {
         let number = number(ofLayer: demand.layer)
         takeResults(waits: false)
-        (self.demand, begun, run) = (demand, 0, 0)
+        (lane.demand, lane.begun, lane.run) = (demand, 0, 0)
         let slots = slots(ofLayer: number)
         let active = demand.active.map { slots[$0] }
-        for slot in active {
-            if slot.isResident { evictable -= 1 }
-            slot.isNeeded = true
-            policy.hold(slot.key)
-        }
+        for slot in active { claim(slot) }
         let choices = UnsafeBufferPointer(start: demand.experts, count: demand.rows * demand.chosen)
-        rowNumbers.withUnsafeBufferPointer { rows in
+        lane.rowNumbers.withUnsafeBufferPointer { rows in
             policy.noteUse(layer: number, choices: choices, slots: rows)
             recorder?.turn(step: policy.position.step, layer: number, choices: choices, slots: rows)
         }
         settleGuesses(ofLayer: number)
         var reading: [ExpertSlot] = [], absent: [ExpertSlot] = []
-        order = []
+        lane.order = []
         layerUses[number] += active.count
         for slot in active {
             switch slot.state {
             case .resident:
-                order.append(slot)
+                lane.order.append(slot)
                 account.hits += 1
                 layerHits[number] += 1
                 switch slot.unproven {
@@ -182,60 +171,71 @@ final class ExpertCache: ExpertProvider {
                 account.misses += 1
             }
         }
-        order += reading + absent
+        lane.order += reading + absent
         beginReads()
-        return order.map(\.id.expert)
+        return lane.order.map(\.id.expert)
     }
 
     func ready(at position: Int) -> Int {
-        while !order[position].isSettled {
+        while !lane.order[position].isSettled {
             beginReads()
             if readsInFlight > 0 {
                 takeResults(waits: true)
             } else {
                 // Leased pages everywhere and nothing on its way: only a bug could let that change within this layer.
-                lose(order[position], "the memory pool has no room for it")
+                lose(lane.order[position], "the memory pool has no room for it")
             }
         }
         takeResults(waits: false)
         beginReads()
         var end = position + 1
-        while end < order.count, order[end].isSettled { end += 1 }
+        while end < lane.order.count, lane.order[end].isSettled { end += 1 }
         return end - position
     }
 
     func weights(at position: Int) -> Expert? {
-        if case .resident(let expert) = order[position].state { expert } else { nil }
+        if case .resident(let expert) = lane.order[position].state { expert } else { nil }
     }
 
     func finished(before position: Int) {
-        for slot in order[run..<position] {
-            slot.isNeeded = false
-            if slot.isResident { evictable += 1 }
-            policy.release(slot.key)
-        }
-        run = position
+        for slot in lane.order[lane.run..<position] { unclaim(slot) }
+        lane.run = position
         beginReads()
     }
 
     func end() {
-        for slot in order { if case .lost = slot.state { slot.state = .absent } }
-        order.removeAll(keepingCapacity: true)
-        demand = nil
+        for slot in lane.order { if case .lost = slot.state { slot.state = .absent } }
+        lane.order.removeAll(keepingCapacity: true)
+        (lane.demand, lane.begun, lane.run) = (nil, 0, 0)
         takeResults(waits: false)
     }
 
     // MARK: reading
 
     /// Begins as many reads of the layer's missing experts as the disk and the pool have room for, in the order in which they will run.
-    private func beginReads() {
-        while begun < order.count {
-            let slot = order[begun]
+    func beginReads() {
+        while lane.begun < lane.order.count {
+            let slot = lane.order[lane.begun]
             if case .absent = slot.state {
                 guard readsInFlight - guessesInFlight < Limits.expertReads, read(slot, below: .infinity) else { return }
             }
-            begun += 1
+            lane.begun += 1
         }
+        if present == .wave { readOn() }
+    }
+
+    /// The layer needs the expert: it does not leave.
+    func claim(_ slot: ExpertSlot) {
+        if slot.isResident { evictable -= 1 }
+        slot.isNeeded = true
+        policy.hold(slot.key)
+    }
+
+    /// It has run, or whoever needs it stands.
+    func unclaim(_ slot: ExpertSlot) {
+        slot.isNeeded = false
+        if slot.isResident { evictable += 1 }
+        policy.release(slot.key)
     }
 
     /// Leases pages and begins to read an absent expert; false where there is no room for it.
@@ -309,11 +309,11 @@ final class ExpertCache: ExpertProvider {
     private func lose(_ slot: ExpertSlot, _ reason: String) {
         slot.state = .lost(reason)
         account.lostExperts += 1
-        guard let demand else { return }
+        guard let demand = lane.demand else { return }
         let failure = GenerationFailure(.unreadable, "expert \(slot.id.expert) of layer \(slot.id.layer) could not be read: \(reason)")
-        for (index, sequence) in sequences.enumerated() where harmed[index] == nil {
+        for (index, sequence) in lane.sequences.enumerated() where lane.harmed[index] == nil {
             let choices = sequence.lowerBound * demand.chosen..<sequence.upperBound * demand.chosen
-            if choices.contains(where: { Int(demand.experts[$0]) == slot.id.expert }) { harmed[index] = failure }
+            if choices.contains(where: { Int(demand.experts[$0]) == slot.id.expert }) { lane.harmed[index] = failure }
         }
     }
 

@@ -56,6 +56,7 @@ final class ActiveRequest {
     /// The last token's logits choose a next token (they do not where only the prompt is evaluated).
     var wantsNextToken: Bool { request.maxTokens > 0 }
     var usage: Usage { Usage(promptTokens: promptCount, completionTokens: generated) }
+    var isBulk: Bool { request.serviceClass == .bulk }
     var isRunning: Bool { phase == .prefilling || phase == .decoding }
 
     func append(_ token: Int32) { tokens.append(token) }

@@ -1,5 +1,10 @@
 // Requests in the order of their arrival.
 
+extension Array {
+    /// The elements for which `isLater` does not hold, then the others, each in their order.
+    func partitioned(_ isLater: (Element) -> Bool) -> [Element] { filter { !isLater($0) } + filter(isLater) }
+}
+
 /// An array of requests that stays sorted by arrival. Requests mostly come at the end, so insertion is cheap; removal moves
 /// the references behind, which for `Limits.queuedRequests` is nothing.
 struct ArrivalList {

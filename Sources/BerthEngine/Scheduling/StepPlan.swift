@@ -21,8 +21,8 @@ struct StepPlan {
     var tokenCount: Int { load.rows }
 
     /// Plans a step over the running requests, in order of arrival. Every one of them has its pages. `logitBudget` and
-    /// `tokenBudget` are at least the number of requests.
-    mutating func fill(from running: [ActiveRequest], tokenBudget: Int, logitBudget: Int, pacer: StepPacer) {
+    /// `tokenBudget` are at least the number of requests. Without a pacer nobody waits for a token.
+    mutating func fill(from running: [ActiveRequest], tokenBudget: Int, logitBudget: Int, pacer: StepPacer?) {
         clear()
         var logitsLeft = logitBudget
         var streams = StepLoad()
@@ -36,7 +36,7 @@ struct StepPlan {
             let left = tokenBudget - tokenCount
             guard left > 0 else { break }
             var count = min(request.pending, left)
-            if streams.rows > 0 {
+            if streams.rows > 0, let pacer {
                 if allowance == nil { allowance = pacer.allowance(beside: streams) }
                 count = pacer.rows(count, after: request.computed, beside: load, allowance!)
                 // However slow the machine, the oldest prompt comes to its end.

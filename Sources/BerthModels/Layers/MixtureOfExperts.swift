@@ -50,8 +50,22 @@ struct MixtureOfExperts {
         return provider
     }
 
+    /// The way of some rows through the mixture, which may be left and taken up again between experts.
+    struct Passage {
+        fileprivate let x: Rows, residual: Rows, logits: Rows
+        fileprivate let routing: Routing
+        fileprivate let order: [Int]
+        fileprivate var position = 0
+    }
+
     /// Adds the mixture's result for the normalised rows `x` to `residual`. `next` looks ahead while experts are read.
     func callAsFunction(_ x: Rows, addingTo residual: Rows, _ step: Step, next: Foresight?) {
+        var passage = begin(x, addingTo: residual, step, next: next)
+        while advance(&passage, step) {}
+    }
+
+    /// Routes the rows and asks for their experts.
+    func begin(_ x: Rows, addingTo residual: Rows, _ step: Step, next: Foresight?) -> Passage {
         let compute = step.compute
         let logits = step.scratch.routerLogits.first(step.rows).columns(0..<routerLinear.weights.outputs)
         routerLinear(x, into: logits, step)
@@ -60,21 +74,32 @@ struct MixtureOfExperts {
             ExpertDemand(layer: layer, rows: step.rows, chosen: router.chosen, experts: routing.experts, active: routing.active(of: router.experts)))
         routing.sort(by: order)
         next?.look(at: residual, provider, step)
+        return Passage(x: x, residual: residual, logits: logits, routing: routing, order: order)
+    }
 
-        var position = 0
-        while position < order.count {
+    /// Runs the experts that are ready, waiting for one if none is; true while there are more.
+    func advance(_ passage: inout Passage, _ step: Step) -> Bool {
+        let position = passage.position, order = passage.order
+        if position < order.count {
             let count = provider.ready(at: position)
-            run(positions: position..<position + count, of: order, x, routing, step)
-            position += count
-            provider.finished(before: position)
+            run(positions: position..<position + count, of: order, passage.x, passage.routing, step)
+            passage.position += count
+            provider.finished(before: passage.position)
+            if passage.position < order.count { return true }
         }
+        finish(passage, step)
+        return false
+    }
+
+    private func finish(_ passage: Passage, _ step: Step) {
+        let (x, logits) = (passage.x, passage.logits)
         provider.end()
         var sharedOutput: Rows?
         if let shared {
             sharedOutput = step.scratch.sharedOutput.first(step.rows)
-            shared(x, into: sharedOutput!, accumulate: false, step)
+            for piece in step.pieces { shared(x.rows(piece.rows), into: sharedOutput!.rows(piece.rows), accumulate: false, piece.step) }
         }
-        combine(routing, sharedOutput, gates: logits, into: residual, step)
+        combine(passage.routing, sharedOutput, gates: logits, into: passage.residual, step)
     }
 
     /// What the rows `x`, which are those of an earlier layer, would choose here; valid until the next such question.

@@ -61,7 +61,7 @@ extension EngineStatus {
             pages = snapshot.pageCount
             freePages = snapshot.free
             kvPages = snapshot.kv.reserved + snapshot.kv.published
-            classes = [("kv", snapshot.kv), ("adapter", snapshot.adapter), ("expert", snapshot.expert)].map { name, use in
+            classes = [("kv", snapshot.kv), ("adapter", snapshot.adapter), ("expert", snapshot.expert), ("activation", snapshot.activation)].map { name, use in
                 PageClass(name: name, pages: use.reserved + use.published, wasteBytes: use.wasteBytes)
             }
         case .experts(let status): experts = status

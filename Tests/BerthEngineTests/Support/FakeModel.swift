@@ -44,8 +44,43 @@ final class FakeModel: CausalModel {
     }
 
     func forward(_ batch: Batch) -> Rows {
-        onForward?(batch)
         precondition(batch.tokens.count <= maxRows && batch.logitRowCount <= maxLogitRows)
+        return forward(batch, into: buffer)
+    }
+
+    // MARK: waves
+
+    /// Pieces of a wave: in the first keys and values are written, in the last they are read.
+    static let wavePieces = 5
+    private(set) var wavesBegun = 0
+
+    func waveBytes(_ size: WaveSize) -> Int? { size.logitRows * FakeModel.vocabulary * 4 }
+
+    func beginWave(_ batch: Batch, _ size: WaveSize, in memory: UnsafeMutableRawPointer) -> any InterruptiblePass {
+        precondition(batch.tokens.count <= size.rows && batch.logitRowCount <= size.logitRows)
+        wavesBegun += 1
+        return FakePass(self, batch, memory.bindMemory(to: Float.self, capacity: size.logitRows * FakeModel.vocabulary))
+    }
+
+    private final class FakePass: InterruptiblePass {
+        private let model: FakeModel
+        private let batch: Batch
+        private let memory: UnsafeMutablePointer<Float>
+        private var piece = 0
+        private(set) var logits: Rows?
+
+        init(_ model: FakeModel, _ batch: Batch, _ memory: UnsafeMutablePointer<Float>) { (self.model, self.batch, self.memory) = (model, batch, memory) }
+
+        func advance() -> Bool {
+            piece += 1
+            // The first writes the records, the last writes the same ones again and reads.
+            if piece == 1 || piece == FakeModel.wavePieces { logits = model.forward(batch, into: memory) }
+            return piece < FakeModel.wavePieces
+        }
+    }
+
+    private func forward(_ batch: Batch, into buffer: UnsafeMutablePointer<Float>) -> Rows {
+        onForward?(batch)
         precondition(batch.sequences.reduce(0) { $0 + $1.rowCount } == batch.tokens.count)
         checkSharing(batch)
         var first = 0

@@ -132,6 +132,8 @@ final class Harness {
     static func alone(_ request: GenerationRequest, adapter: (version: UInt64, pages: Int)? = nil, contextLength: Int = 240) throws -> Outcome {
         let harness = try Harness(pages: 256, contextLength: contextLength)
         harness.isProving = false
+        var request = request
+        request.serviceClass = .interactive
         if let adapter { try harness.register(request.adapter!.text, version: adapter.version, pages: adapter.pages) }
         harness.submit(request)
         harness.run()

@@ -17,6 +17,7 @@ func randomRequests(
         request.ignoresEndTokens = true
         request.sampling.temperature = Bool.random(using: &random) ? 0 : 1
         request.sampling.seed = id
+        request.serviceClass = id % 4 == 2 ? .bulk : .interactive
         request.logprobs = 3
         request.promptLogprobs = id % 3 == 0 ? request.logprobs ?? 0 : nil
         return request

@@ -1,0 +1,164 @@
+// Waves: begun, advanced piece by piece, ended, and given up where memory is needed at once.
+
+import BerthCore
+import BerthMemory
+import BerthModels
+
+extension Engine {
+    var hasWaveWork: Bool { !waves.isStalled && (waves.current != nil || !bulk.isEmpty) }
+
+    /// How many bulk requests may run.
+    func waveWidth() -> Int {
+        let requests = bulk.requests + waiting.requests.prefix(Limits.waveRequests).filter(\.isBulk)
+        guard !requests.isEmpty else { return 0 }
+        let tokens = requests.reduce(0) { $0 + $1.promptCount + $1.request.maxTokens } / requests.count
+        let context = min(tokens, model.contextLength)
+        let others = pool.pageCount(of: .adapter) + running.requests.reduce(0) { $0 + $1.pages.count + 1 } + pool.pageCount(of: .activation)
+        var situation = WavePlanner.Situation(
+            pages: max(0, min(pool.pageCount - others, .max)), pagesPerRequest: Double(context) / Double(model.kvLayout.blockTokens) + 0.5,
+            requests: requests.count, most: mostWaveRequests)
+        if let experts {
+            let share = pool.share(of: .expert)
+            situation.experts = experts.supply.count
+            situation.pagesPerExpert = experts.pagesPerExpert
+            (situation.leastExpertPages, situation.mostExpertPages) = (share.floorPages, share.ceilingPages)
+            situation.expertBytes = experts.supply.bytes
+            situation.bytesPerNanosecond = experts.supply.reader.account.speed ?? 1
+        }
+        return waves.planner.choose(situation, context: context).requests
+    }
+
+    /// As many as have a row of logits in every wave.
+    private var mostWaveRequests: Int {
+        let share = pool.pageCount * pool.pageBytes / Self.waveMemoryShare
+        return max(1, min(Limits.waveRequests, share / (4 * model.vocabularySize * MemoryLayout<Float>.stride)))
+    }
+
+    /// Waves' rows take at most this part of the pool.
+    private static let waveMemoryShare = 8
+    private static let waveRows = [4096, 2048, 1024, 512]
+    private static let wavePartRows = 512
+
+    /// Computes the next piece of the wave, or begins one.
+    func advanceWave() {
+        if waves.current == nil {
+            guard beginWave() else {
+                waves.isStalled = true
+                return
+            }
+        }
+        guard let wave = waves.current else { return }
+        experts?.enter(.wave)
+        waves.pace.beginPiece(now: now)
+        waves.elapsed += waves.pace.takeLastPiece()
+        if wave.pass.advance() { return }
+        endWave(wave)
+    }
+
+    private func beginWave() -> Bool {
+        guard growBulk(), !bulk.isEmpty else { return false }
+        var plan = StepPlan()
+        if prepareWaveMemory() {
+            plan.fill(from: bulk.requests, tokenBudget: waves.size.rows, logitBudget: waves.size.logitRows, pacer: nil)
+        }
+        let isOrdinary = waves.memory == nil
+        if isOrdinary {
+            // No room for rows of their own: they run as others do, as many as an ordinary step takes.
+            let few = Array(bulk.requests.prefix(configuration.runningRequests))
+            plan.fill(from: few, tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: nil)
+        }
+        guard !plan.rows.isEmpty else { return false }
+        var batch = Batch()
+        plan.fill(&batch)
+        registry.step = counters.steps
+        experts?.enter(.wave)
+        experts?.beginStep(plan.rows.map { ($0.request.request, $0.count) })
+        (waves.elapsed, waves.waited) = (0, experts?.supply.reader.account.waitedNanoseconds ?? 0)
+        let pass: any InterruptiblePass = isOrdinary ? WholePass(model, batch) : model.beginWave(batch, waves.size, in: waves.base!)
+        waves.current = Wave(plan, pass)
+        return true
+    }
+
+    private func endWave(_ wave: Wave) {
+        waves.current = nil
+        counters.waves += 1
+        settle(wave.plan, wave.pass.logits!)
+        let waited = (experts?.supply.reader.account.waitedNanoseconds ?? 0) - waves.waited
+        if waves.elapsed > waited { waves.planner.observe(wave.plan.load, computing: waves.elapsed - waited) }
+        freeDeparted()
+        bulk.removeFinished()
+        giveUpWaveMemory()
+    }
+
+    /// The rows of the wave are lost and will be computed again: somebody needs the pages at once.
+    func abandonWave() {
+        waves.current = nil
+        counters.abandonedWaves += 1
+        experts?.abandonWave()
+        freeDeparted()
+        bulk.removeFinished()
+    }
+
+    private func freeDeparted() {
+        let departed = waves.departed
+        waves.departed = []
+        for request in departed { free(request) }
+    }
+
+    // MARK: memory
+
+    /// A page for the next token of each bulk request, at the cost of the youngest of them.
+    private func growBulk() -> Bool {
+        var index = 0
+        while index < bulk.count {
+            let request = bulk[index]
+            while request.pages.count * model.kvLayout.blockTokens < request.tokens.count {
+                if economy.makeRoom(1, for: .kv), pool.extend(request.lease!, by: 1) {
+                    request.pages.append(pool.address(of: pool.lastPage(of: request.lease!)))
+                    continue
+                }
+                if experts?.finishReads() == true { continue }
+                guard let youngest = bulk.youngest, youngest !== request || bulk.count > 1 || !running.isEmpty else {
+                    if registry.readsInFlight > 0 { return false }
+                    fail(request, GenerationFailure(.overloaded, "the memory pool is too small for this request beside what is pinned in it"))
+                    bulk.removeFinished()
+                    return true
+                }
+                preempt(youngest)
+                if youngest === request { return true }
+            }
+            index += 1
+        }
+        return true
+    }
+
+    /// Memory for the rows of a wave: more of it than ordinary steps have, as long as the pool is not too small. False where there is none.
+    private func prepareWaveMemory() -> Bool {
+        if waves.memory != nil { return true }
+        for rows in Self.waveRows where rows >= mostWaveRequests {
+            let size = WaveSize(rows: rows, logitRows: mostWaveRequests, partRows: Self.wavePartRows)
+            guard let bytes = model.waveBytes(size) else { return false }
+            guard bytes <= pool.pageCount * pool.pageBytes / Self.waveMemoryShare else { continue }
+            let pages = max(1, (bytes + pool.pageBytes - 1) / pool.pageBytes)
+            guard economy.makeRoom(pages, for: .activation), let lease = pool.reserve(pages, for: .activation) else { continue }
+            do {
+                waves.base = try pool.window(of: lease)
+            } catch {
+                pool.release(lease)
+                return false
+            }
+            pool.publish(lease)
+            waves.memory = consume lease
+            waves.size = size
+            return true
+        }
+        return false
+    }
+
+    /// Where nobody is left who would use it.
+    func giveUpWaveMemory() {
+        guard waves.memory != nil, waves.current == nil, bulk.isEmpty, !waiting.requests.contains(where: \.isBulk), let lease = waves.memory.take() else { return }
+        waves.base = nil
+        pool.release(lease)
+    }
+}

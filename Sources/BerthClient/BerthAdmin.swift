@@ -39,6 +39,9 @@ public struct BerthAdmin: Sendable {
     /// What paging experts costs and brings; `"paged": false` where all are in memory.
     public func experts() async throws(BerthClientError) -> JSON { try await get("/experts") }
 
+    /// Bulk work: what runs and waits, and the plan of its waves beside what they take.
+    public func waves() async throws(BerthClientError) -> JSON { try await get("/waves") }
+
     /// The requests that wait or run.
     public func requests() async throws(BerthClientError) -> JSON { try await get("/requests") }
 

@@ -120,6 +120,7 @@ public struct EngineStatus: Sendable, Equatable {
     public var steps = 0
     /// Nil where all experts are in memory.
     public var experts: ExpertStatus?
+    public var waves = WaveStatus()
 
     public init() {}
 

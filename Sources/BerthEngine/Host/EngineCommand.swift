@@ -20,6 +20,8 @@ public enum EngineCommand: Sendable {
     case pool
     /// → `.experts`
     case experts
+    /// → `.waves`
+    case waves
     /// → `.counters`
     case counters
     /// The most tokens one request may have, prompt and output, by itself. → `.tokens`
@@ -34,6 +36,7 @@ public enum EngineReply: Sendable {
     case pool(PoolSnapshot)
     /// Nil where all experts are in memory.
     case experts(ExpertStatus?)
+    case waves(WaveStatus)
     case counters(EngineCounters)
     case tokens(Int)
 }
@@ -50,6 +53,7 @@ extension Engine {
             case .listRequests: return .requests(requests)
             case .pool: return .pool(poolSnapshot)
             case .experts: return .experts(experts?.status)
+            case .waves: return .waves(waveStatus)
             case .counters: return .counters(counterSnapshot)
             case .capacity(let name): return .tokens(capacityTokens(adapter: name))
             }

@@ -25,7 +25,9 @@ extension Engine {
             situation.expertBytes = experts.supply.bytes
             situation.bytesPerNanosecond = experts.supply.reader.account.speed ?? 1
         }
-        return waves.planner.choose(situation, context: context).requests
+        let choice = waves.planner.choose(situation, context: context)
+        waves.choice = choice
+        return choice.requests
     }
 
     /// As many as have a row of logits in every wave.
@@ -85,6 +87,7 @@ extension Engine {
         settle(wave.plan, wave.pass.logits!)
         let waited = (experts?.supply.reader.account.waitedNanoseconds ?? 0) - waves.waited
         if waves.elapsed > waited { waves.planner.observe(wave.plan.load, computing: waves.elapsed - waited) }
+        if wave.plan.rows.allSatisfy({ $0.count == 1 }) { waves.measured = (wave.plan.rows.count, waves.elapsed) }
         freeDeparted()
         bulk.removeFinished()
         giveUpWaveMemory()

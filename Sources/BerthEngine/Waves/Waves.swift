@@ -35,6 +35,10 @@ struct Waves: ~Copyable {
     var isStalled = false
     var pace = WavePace()
     var planner = WavePlanner()
+    /// How large waves are to be, and what one should take; nil where there are none.
+    var choice: WavePlanner.Choice?
+    /// The last wave in which every request got a token: requests, and nanoseconds.
+    var measured: (requests: Int, nanoseconds: UInt64)?
     /// The wave's own time so far, and how long it has waited for the disk.
     var elapsed: UInt64 = 0
     var waited: UInt64 = 0

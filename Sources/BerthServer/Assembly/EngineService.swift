@@ -25,6 +25,7 @@ struct EngineService: GenerationService {
             host.perform(.listRequests) { answer in status.update { $0.take(answer) } }
             && host.perform(.pool) { answer in status.update { $0.take(answer) } }
             && host.perform(.experts) { answer in status.update { $0.take(answer) } }
+            && host.perform(.waves) { answer in status.update { $0.take(answer) } }
             && host.perform(.counters) { answer in reply(status.update { $0.take(answer) }) }
         if !isAccepted { reply(EngineStatus()) }
     }
@@ -65,6 +66,7 @@ extension EngineStatus {
                 PageClass(name: name, pages: use.reserved + use.published, wasteBytes: use.wasteBytes)
             }
         case .experts(let status): experts = status
+        case .waves(let status): waves = status
         case .counters(let counters): steps = counters.steps
         case .done, .failed, .adapters, .tokens: break
         }

@@ -50,6 +50,8 @@ final class Metrics {
             ([EngineStatus.PageClass(name: "free", pages: status.freePages)] + status.classes).map { ([("class", $0.name)], Double($0.pages)) })
         page.gauges("berth_pool_waste_bytes", "Bytes of leased pages that hold nothing, by use.", status.classes.map { ([("class", $0.name)], Double($0.wasteBytes)) })
         if let experts = status.experts { Self.add(experts, to: &page) }
+        page.counter("berth_waves", "Steps over bulk requests.", UInt64(status.waves.waves))
+        page.counter("berth_abandoned_waves", "Of those begun, given up because a stream needed the pages.", UInt64(status.waves.abandoned))
         page.counter("berth_engine_steps", "Steps of the engine.", UInt64(status.steps))
         page.gauge("berth_connections", "Open connections.", Double(connections))
         page.counter("berth_cancelled_answers", "Answers whose client left first.", cancelledAnswers)

@@ -14,6 +14,7 @@ extension Server {
             Route(.post, "/v1/unload_lora_adapter") { [unowned self] in unloadAdapter($0) },
             Route(.get, "/pool") { [unowned self] in showStatus($0) { $0.poolJSON } },
             Route(.get, "/experts") { [unowned self] in showExperts($0) },
+            Route(.get, "/waves") { [unowned self] in showStatus($0, \.waves.json) },
             Route(.get, "/requests") { [unowned self] in showStatus($0) { $0.requestsJSON } },
             Route(.get, "/metrics") { [unowned self] in showMetrics($0) },
         ] + healthRoutes()

@@ -1,0 +1,34 @@
+// Bulk work as operators see it: the plan of its waves beside what they take.
+
+public struct WaveStatus: Sendable, Equatable {
+    /// Bulk requests that run, and that wait.
+    public var running = 0
+    public var waiting = 0
+    /// Waves that ended, and that were given up because a stream needed the pages.
+    public var waves = 0
+    public var abandoned = 0
+    /// Rows that a wave may have, and that pass attention at once; 0 while there is no bulk work.
+    public var rows = 0
+    public var partRows = 0
+    /// Requests that a wave shall have, and the seconds that one should take in which each gets a token; 0 before the first.
+    public var plannedRequests = 0
+    public var plannedSeconds = 0.0
+    /// The last such wave.
+    public var measuredRequests = 0
+    public var measuredSeconds = 0.0
+
+    public init() {}
+}
+
+extension Engine {
+    public var waveStatus: WaveStatus {
+        var status = WaveStatus()
+        status.running = bulk.count
+        status.waiting = waiting.requests.count { $0.isBulk }
+        (status.waves, status.abandoned) = (counters.waves, counters.abandonedWaves)
+        if waves.memory != nil { (status.rows, status.partRows) = (waves.size.rows, waves.size.partRows) }
+        if let choice = waves.choice { (status.plannedRequests, status.plannedSeconds) = (choice.requests, choice.nanoseconds / 1e9) }
+        if let measured = waves.measured { (status.measuredRequests, status.measuredSeconds) = (measured.requests, Double(measured.nanoseconds) / 1e9) }
+        return status
+    }
+}

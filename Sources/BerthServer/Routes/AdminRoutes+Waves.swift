@@ -1,0 +1,14 @@
+// `GET /waves`: bulk work, and the plan of its waves beside what they take.
+
+import BerthCore
+import BerthEngine
+
+extension WaveStatus {
+    var json: JSON {
+        [
+            "running": JSON(running), "waiting": JSON(waiting), "waves": JSON(waves), "abandoned": JSON(abandoned), "rows": JSON(rows),
+            "part_rows": JSON(partRows), "planned": ["requests": JSON(plannedRequests), "seconds": .number(plannedSeconds)],
+            "measured": ["requests": JSON(measuredRequests), "seconds": .number(measuredSeconds)],
+        ]
+    }
+}

@@ -13,6 +13,7 @@ enum Berthd {
             case .showVersion: print("berthd \(Daemon.version)")
             case .run(let configuration):
                 guard configuration.model != nil else { throw ConfigurationError(missing: "model") }
+                unblockSignals()
                 exit(Daemon.run(configuration, environment: environment(), logger: Logger(configuration), assemble: assembleModel))
             }
         } catch {
@@ -20,6 +21,14 @@ enum Berthd {
             line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
             exit(EX_USAGE)
         }
+    }
+
+    /// Whoever started this may have blocked signals, and a blocked mask is inherited: the daemon must hear those that end and reload it.
+    private static func unblockSignals() {
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, signal) }
+        sigprocmask(SIG_UNBLOCK, &signals, nil)
     }
 
     private static func environment() -> [String: String] {

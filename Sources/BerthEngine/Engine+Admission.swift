@@ -57,7 +57,8 @@ extension Engine {
             case .waitsForPages:
                 request.phase = .queued
                 // Who was preferred to older ones does not block them: it will be asked again.
-                if request.passedOver < Limits.passedOver, order[(index + 1)...].contains(where: { $0.arrival < request.arrival }) { continue }
+                let hasPlaces = running.count < configuration.runningRequests
+                if hasPlaces, request.passedOver < Limits.passedOver, order[(index + 1)...].contains(where: { $0.arrival < request.arrival }) { continue }
                 // Where nothing runs and nothing is read, nobody will ever give up pages.
                 guard running.isEmpty && bulk.isEmpty && registry.readsInFlight == 0 else { return }
                 hasFailed = true
@@ -69,7 +70,8 @@ extension Engine {
     }
 
     /// Who is asked first. The order is that of arrival; where experts are paged, the oldest few are asked in the order of how much of what they will want is in
-    /// memory, as far as it is known: a step then reads less. Nobody is passed over more than `Limits.passedOver` times.
+    /// memory, as far as it is known: a step then reads less. Only requests of one service class change places, and nobody is passed over more than `Limits.passedOver`
+    /// times.
     func admissionOrder() -> [ActiveRequest] {
         guard let experts, experts.supply.options.ordersAdmission, waiting.count > 1 else { return waiting.requests }
         let few = waiting.requests.prefix(Limits.admissionWindow)
@@ -78,10 +80,14 @@ extension Engine {
         // Whoever nothing is known of is neither preferred nor put back: the order of arrival holds, and where the overlaps are about the same, too.
         guard overlaps.allSatisfy({ $0 != nil }) else { return waiting.requests }
         let grades = overlaps.map { Int($0! * Self.overlapGrades) }
-        let order = few.indices.sorted { left, right in
-            if isDue[left] != isDue[right] { return isDue[left] }
-            if !isDue[left], grades[left] != grades[right] { return grades[left] > grades[right] }
-            return left < right
+        var order = Array(few.indices)
+        for places in Dictionary(grouping: few.indices, by: { few[$0].request.serviceClass }).values {
+            let sorted = places.sorted { left, right in
+                if isDue[left] != isDue[right] { return isDue[left] }
+                if !isDue[left], grades[left] != grades[right] { return grades[left] > grades[right] }
+                return left < right
+            }
+            for (place, index) in zip(places, sorted) { order[place] = index }
         }
         return order.map { few[$0] } + waiting.requests.dropFirst(few.count)
     }

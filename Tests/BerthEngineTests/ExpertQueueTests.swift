@@ -63,6 +63,18 @@ import Testing
         }
     }
 
+    /// The routing changes nothing between requests of different urgency: whose places these are is for others to say.
+    @Test func serviceClassesKeepTheirPlaces() throws {
+        let (harness, near, far) = try rivals(ordersAdmission: true)
+        let bulk = harness.submit(far, maxTokens: 1) { $0.serviceClass = .bulk }
+        let interactive = harness.submit(far, maxTokens: 1)
+        let others = [ServiceClass.bulk, .interactive].map { serviceClass in harness.submit(near, maxTokens: 1) { $0.serviceClass = serviceClass } }
+        let places = harness.engine.admissionOrder()
+        #expect(places.map(\.request.serviceClass) == [.bulk, .interactive, .bulk, .interactive])
+        #expect(places.map(\.request.id) == [others[0], others[1], bulk, interactive])
+        harness.run()
+    }
+
     /// A request that was preempted wants the experts that it had. When its turn comes the idle disk brings them back before its first layer asks.
     @Test func theIdleDiskReadsForWhoIsNext() throws {
         let pair = try PagedExpertTests.Pair("qwen2_moe", .bf16)

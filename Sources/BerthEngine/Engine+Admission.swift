@@ -56,9 +56,10 @@ extension Engine {
                 fail(request, failure)
             case .waitsForPages:
                 request.phase = .queued
-                // Who was preferred to older ones does not block them: it will be asked again.
+                // Who was preferred to older ones of its class does not block them: it will be asked again.
                 let hasPlaces = running.count < configuration.runningRequests
-                if hasPlaces, request.passedOver < Limits.passedOver, order[(index + 1)...].contains(where: { $0.arrival < request.arrival }) { continue }
+                let wasPreferred = order[(index + 1)...].contains { $0.isBulk == request.isBulk && $0.arrival < request.arrival }
+                if hasPlaces, wasPreferred, request.passedOver < Limits.passedOver { continue }
                 // Where nothing runs and nothing is read, nobody will ever give up pages.
                 guard running.isEmpty && bulk.isEmpty && registry.readsInFlight == 0 else { return }
                 hasFailed = true
@@ -95,11 +96,11 @@ extension Engine {
     /// Overlaps that differ by less than one part in so many are the same.
     private static let overlapGrades = 10.0
 
-    /// Counts for those who came before a request that is let in, and could have been.
+    /// Counts for those of its class who came before a request that is let in, and could have been.
     private func passOver(olderThan request: ActiveRequest) {
         for older in waiting.requests {
             guard older.arrival < request.arrival else { return }
-            if older.phase == .queued { older.passedOver += 1 }
+            if older.phase == .queued, older.isBulk == request.isBulk { older.passedOver += 1 }
         }
     }
 

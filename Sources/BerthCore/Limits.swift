@@ -115,6 +115,59 @@ public enum Limits {
     public static let waveRequests = 512
     public static let topLogprobs = 20
 
+    // MARK: batches
+    /// One uploaded file, its parts' headers and small fields, and how many parts and fields there may be.
+    public static let uploadFileBytes = 200 << 20
+    public static let partHeaderBytes = 8 << 10
+    public static let partFieldBytes = 4 << 10
+    public static let uploadParts = 16
+    /// What an upload's body has at most beside the file.
+    public static let uploadExtraBytes = 256 << 10
+    /// Files that are being uploaded at one time, and the bytes of one that may wait to be written before its client is not read from any more.
+    public static let uploads = 8
+    public static let uploadQueuedBytes = 1 << 20
+    /// How long an upload may take.
+    public static let uploadNanoseconds: UInt64 = 600_000_000_000
+    /// Stored files, and the bytes of all of them.
+    public static let storedFiles = 10_000
+    public static let storedFileBytes = 20 << 30
+    public static let fileNameBytes = 255
+    /// Bytes of a file that are read at one time to be sent or scanned.
+    public static let filePieceBytes = 256 << 10
+    /// Lines of one batch, the bytes of a line beside its body, and of its `custom_id`.
+    public static let batchLines = 50_000
+    public static let batchLineExtraBytes = 4 << 10
+    public static let customIDBytes = 512
+    /// Batches that have not ended, and batches that are remembered: the oldest of those that have ended are forgotten.
+    public static let openBatches = 1000
+    public static let rememberedBatches = 10_000
+    /// Errors that a failed batch tells one by one.
+    public static let batchErrors = 100
+    public static let metadataEntries = 16
+    public static let metadataKeyBytes = 64
+    public static let metadataValueBytes = 512
+    /// Seconds of a completion window, and of a file's life.
+    public static let completionWindowSeconds = 60...30 * 86_400
+    public static let fileLifeSeconds = 3600...30 * 86_400
+    /// How long an uploaded batch file is kept where nothing else is asked for.
+    public static let batchFileLifeSeconds = 30 * 86_400
+    /// Lines that one step of scanning, closing, writing or sweeping takes, and their bytes: others may ask the database in between.
+    public static let batchStepLines = 512
+    public static let batchStepBytes = 8 << 20
+    /// Commands that wait for the batches' thread.
+    public static let batchCommands = 1024
+    /// Sequences of bulk work in the engine at one time, the bytes of the lines that they come from, and the lines that are being tokenised.
+    public static let bulkSequences = 512
+    public static let bulkLineBytes = 32 << 20
+    public static let preparingBulkLines = 2
+    /// How often a line is tried whose failure may pass, and how long between: doubled every time, up to the second.
+    public static let bulkAttempts = 8
+    public static let bulkRetryNanoseconds: UInt64 = 250_000_000
+    public static let bulkRetryMostNanoseconds: UInt64 = 30_000_000_000
+    /// How long a page of files or batches is, at most.
+    public static let filePage = 10_000
+    public static let batchPage = 100
+
     // MARK: compute
     /// Threads of the compute pool.
     public static let computeThreads = 256

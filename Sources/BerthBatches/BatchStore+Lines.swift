@@ -1,0 +1,120 @@
+// Lines go out to be answered and come back with their result.
+
+import BerthCore
+
+/// A line to be answered.
+public struct ClaimedLine: Sendable {
+    public let batch: String
+    let batchNumber: Int
+    /// Counts the input's lines from 1.
+    public let number: Int
+    public let customID: String
+    public let endpoint: String
+    /// The request's body.
+    public let body: [UInt8]
+    /// What the line takes in memory until it is answered.
+    public let bytes: Int
+
+    /// The line's name in the output.
+    public var id: String { BatchStore.lineID(batch, number) }
+}
+
+/// A line's answer.
+public struct FinishedLine: Sendable {
+    public let line: ClaimedLine
+    public let isGood: Bool
+    /// The line of the output or error file.
+    public let result: [UInt8]
+    public let promptTokens: Int
+    public let completionTokens: Int
+
+    /// - Parameter status: of the answer as if it had been a request of its own; 200 is good.
+    public init(_ line: ClaimedLine, status: Int, body: JSON) {
+        self.line = line
+        isGood = status == 200
+        result = ResultLine.response(id: line.id, customID: line.customID, status: status, body: body)
+        promptTokens = body["usage"]?["prompt_tokens"]?.int ?? 0
+        completionTokens = body["usage"]?["completion_tokens"]?.int ?? 0
+    }
+}
+
+extension BatchStore {
+    static func lineID(_ batch: String, _ number: Int) -> String { "batch_req_\(batch.dropFirst("batch_".count))_\(number)" }
+
+    /// Lines that nobody answers yet, the same number of each running batch as far as there are so many. None is given twice, as long as this store
+    /// is open; what is not finished when it is closed, the next one gives again.
+    /// - Parameter bytes: no further line is taken once there are so many.
+    public func claim(lines count: Int, bytes: Int) throws(BatchError) -> [ClaimedLine] {
+        var batches = try database.rows("SELECT \(Batch.columns) FROM batches WHERE stage = 1 ORDER BY number") { row throws(BatchError) in try Batch(row) }
+        var lines: [ClaimedLine] = []
+        var taken = 0
+        while !batches.isEmpty, lines.count < count, taken < bytes {
+            var further: [Batch] = []
+            let share = max(1, (count - lines.count) / batches.count)
+            for batch in batches {
+                let few = min(share, count - lines.count)
+                guard few > 0, taken < bytes else { break }
+                let new = try claim(few, of: batch, bytes: bytes - taken)
+                lines += new.lines
+                taken += new.lines.reduce(0) { $0 + $1.bytes }
+                if !new.isLast { further.append(batch) }
+            }
+            batches = further
+        }
+        return lines
+    }
+
+    private func claim(_ count: Int, of batch: Batch, bytes: Int) throws(BatchError) -> (lines: [ClaimedLine], isLast: Bool) {
+        let places = try database.rows(
+            "SELECT number, custom_id, place, bytes FROM lines WHERE batch = ? AND state = 0 AND number > ? ORDER BY number LIMIT ?", .integer(batch.number),
+            .integer(claimed[batch.number] ?? 0), .integer(count)
+        ) { row throws(BatchError) in (number: row.int(0), customID: row.text(1), place: row.int(2), bytes: row.int(3)) }
+        guard !places.isEmpty else { return ([], true) }
+        let reader = try ContentReader(path: contentPath(batch.input))
+        var lines: [ClaimedLine] = []
+        var taken = 0
+        for place in places where taken < bytes {
+            let text = try reader.read(at: place.place, count: place.bytes)
+            // What was a good line when it was scanned; the disk may have changed it.
+            guard let line = try? BatchLine(text, endpoint: batch.endpoint) else {
+                throw BatchError(.storage, "The input of '\(batch.id)' is not what was uploaded.", detail: contentPath(batch.input))
+            }
+            lines.append(ClaimedLine(
+                batch: batch.id, batchNumber: batch.number, number: place.number, customID: place.customID, endpoint: batch.endpoint, body: line.body.utf8,
+                bytes: place.bytes))
+            taken += place.bytes
+        }
+        claimed[batch.number] = lines.last?.number
+        return (lines, places.count < count && lines.count == places.count)
+    }
+
+    /// Keeps the answers. One for a line that has got its result otherwise (its batch was cancelled) is dropped.
+    public func finish(_ answers: [FinishedLine], now: Int) throws(BatchError) {
+        try database.transaction { () throws(BatchError) in
+            for answer in answers {
+                let (batch, number) = (SQLValue.integer(answer.line.batchNumber), SQLValue.integer(answer.line.number))
+                try database.run(
+                    "UPDATE lines SET state = ?, result = ? WHERE batch = ? AND number = ? AND state = 0", .integer(answer.isGood ? 1 : 2), .blob(answer.result), batch, number)
+                guard database.changes == 1 else { continue }
+                try database.run(
+                    """
+                    UPDATE batches SET \(answer.isGood ? "good_lines = good_lines" : "failed_lines = failed_lines") + 1, prompt_tokens = prompt_tokens + ?,
+                    completion_tokens = completion_tokens + ? WHERE number = ?
+                    """, .integer(answer.promptTokens), .integer(answer.completionTokens), batch)
+            }
+            for batch in Set(answers.map(\.line.batchNumber)) where try !hasOpenLines(batch) { try beginWriting(batch, now: now) }
+        }
+    }
+
+    func hasOpenLines(_ batch: Int) throws(BatchError) -> Bool {
+        try database.int("SELECT 1 FROM lines WHERE batch = ? AND state = 0 LIMIT 1", .integer(batch)) != nil
+    }
+
+    /// All lines of a running batch have their result.
+    private func beginWriting(_ batch: Int, now: Int) throws(BatchError) {
+        try database.run(
+            "UPDATE batches SET stage = 3, status = ?, ending = ?, finalizing = ? WHERE number = ? AND stage = 1", .text(Batch.Status.finalizing.rawValue),
+            .text(Batch.Status.completed.rawValue), .integer(now), .integer(batch))
+        claimed[batch] = nil
+    }
+}

@@ -94,6 +94,7 @@ public final class Daemon {
             loop.close()
         }
         Self.raiseDescriptorLimit()
+        if let directory = configuration.batchDirectory { try server.keepBatches(in: directory) }
         try listen(sockets)
         let control = DaemonControl(mailbox: try Mailbox(loop, capacity: 16) { [unowned self] commands in
             for command in commands {
@@ -123,6 +124,7 @@ public final class Daemon {
         isCancelled.set()
         loader.join()
         server.service?.generation.shutdown()
+        server.batches?.stop()
         return exitCode
     }
 

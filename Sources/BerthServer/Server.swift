@@ -3,6 +3,7 @@
 // Exists before the model does: until `serve` is called, health checks are answered and everything else is told to come
 // back. After `drain`, running answers finish and new requests are told to go elsewhere. Loop thread only.
 
+import BerthBatches
 import BerthCore
 import BerthHTTP
 import BerthLoop
@@ -18,7 +19,7 @@ final class Server {
 
     /// Time and randomness come from outside, so that tests can fix them.
     struct Environment {
-        var wallSeconds: () -> Int
+        var wallSeconds: @Sendable () -> Int
         var random: any RandomNumberGenerator
     }
 
@@ -32,6 +33,12 @@ final class Server {
     private(set) var phase = Phase.loading
     private(set) var service: ModelService?
     private(set) var dispatcher: GenerationDispatcher?
+    /// Nil where there is no state directory.
+    private(set) var batches: BatchService?
+    private(set) var runner: BatchRunner?
+    private var batchProgress: Mailbox<Void>?
+    /// Files on their way in.
+    var uploads = 0
     private var listenings: [Listening] = []
     /// Bodies on worker threads.
     private(set) var preparing = 0
@@ -50,12 +57,19 @@ final class Server {
 
     // MARK: life
 
-    func listenForInference(_ listener: Listener) { listen(listener) { [unowned self] in route($0, inferenceRouter, "inference") } }
+    func listenForInference(_ listener: Listener) { listen(listener, inferenceRouter, "inference") }
 
-    func listenForAdministration(_ listener: Listener) { listen(listener) { [unowned self] in route($0, adminRouter, "admin") } }
+    func listenForAdministration(_ listener: Listener) { listen(listener, adminRouter, "admin") }
 
-    private func listen(_ listener: Listener, _ handle: @escaping (Exchange) -> Void) {
-        listenings.append(Listening(listener, logger: logger, handle: handle))
+    private func listen(_ listener: Listener, _ router: Router, _ socket: String) {
+        listenings.append(Listening(listener, logger: logger, isUpload: router.isUpload) { [unowned self] in route($0, router, socket) })
+    }
+
+    /// Files and batches are kept in `directory`. They are there before the model is; lines run once requests are answered.
+    func keepBatches(in directory: String) throws(LoopError) {
+        let progress = try Mailbox<Void>(loop, capacity: 1) { [unowned self] _ in runner?.wake() }
+        batchProgress = progress
+        batches = BatchService(directory: directory, logger: logger, wallSeconds: environment.wallSeconds) { _ = progress.post(()) }
     }
 
     /// The model is loaded. Requests are answered once `becomeReady` follows.
@@ -67,7 +81,17 @@ final class Server {
         return dispatcher
     }
 
-    func becomeReady() { if phase == .loading { phase = .ready } }
+    func becomeReady() {
+        guard phase == .loading else { return }
+        phase = .ready
+        guard let batches, let service, let dispatcher else { return }
+        do {
+            let runner = try BatchRunner(
+                batches, model: service, dispatcher: dispatcher, loop: loop, logger: logger, wallSeconds: environment.wallSeconds)
+            self.runner = runner
+            runner.wake()
+        } catch { logger.error("batches do not run: \(error)") }
+    }
 
     func receive(_ batch: EventBatch) { dispatcher?.receive(batch) }
 
@@ -75,6 +99,7 @@ final class Server {
     func drain() {
         guard phase != .draining else { return }
         phase = .draining
+        runner?.stop()
         for listening in listenings { listening.drain() }
         reportIfDrained()
     }
@@ -95,6 +120,8 @@ final class Server {
     func closeAll() {
         for listening in listenings { listening.closeAll() }
         replies.close()
+        runner?.close()
+        batchProgress?.close()
     }
 
     var connectionCount: Int { listenings.reduce(0) { $0 + $1.connectionCount } }
@@ -103,6 +130,16 @@ final class Server {
     func tick() {
         let now = Loop.monotonicNanoseconds
         for listening in listenings { listening.tick(now: now) }
+        runner?.tick()
+        lookAtBatches()
+    }
+
+    private func lookAtBatches() {
+        guard let batches, batches.isDue, let reply = replies.expect({ [unowned self] (ended: Result<[String], BatchError>) in
+            guard case .success(let ended) = ended else { return batches.wake(at: environment.wallSeconds() + 60) }
+            for batch in ended { runner?.drop(batch: batch) }
+        }) else { return }
+        batches.lookAtClock(reply: reply)
     }
 
     private func reportIfDrained() {

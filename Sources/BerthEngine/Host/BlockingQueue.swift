@@ -1,15 +1,17 @@
 // A queue between threads, for threads that may sleep.
 
 /// First in, first out; unbounded in itself: who puts in keeps the bound.
-final class BlockingQueue<Element: Sendable>: @unchecked Sendable {
+public final class BlockingQueue<Element: Sendable>: @unchecked Sendable {
     // Unchecked: `elements` and `isClosed` are touched under `monitor` only.
     private let monitor = Monitor()
     private var elements: [Element] = []
     private var isClosed = false
 
+    public init() {}
+
     /// False where the queue is closed, or holds `limit` elements already.
     @discardableResult
-    func put(_ element: Element, limit: Int = .max) -> Bool {
+    public func put(_ element: Element, limit: Int = .max) -> Bool {
         monitor.locked {
             guard !isClosed, elements.count < limit else { return false }
             elements.append(element)
@@ -19,7 +21,7 @@ final class BlockingQueue<Element: Sendable>: @unchecked Sendable {
     }
 
     /// All elements; waits for one where there is none and `waits`. Empty where nothing waits, or the queue is closed and empty.
-    func takeAll(waits: Bool) -> [Element] {
+    public func takeAll(waits: Bool) -> [Element] {
         monitor.locked {
             while waits, elements.isEmpty, !isClosed { monitor.wait() }
             defer { elements = [] }
@@ -28,7 +30,7 @@ final class BlockingQueue<Element: Sendable>: @unchecked Sendable {
     }
 
     /// The first element; waits for one. Nil where the queue is closed, whatever it still holds.
-    func takeOne() -> Element? {
+    public func takeOne() -> Element? {
         monitor.locked {
             while elements.isEmpty, !isClosed { monitor.wait() }
             return isClosed ? nil : elements.removeFirst()
@@ -36,7 +38,7 @@ final class BlockingQueue<Element: Sendable>: @unchecked Sendable {
     }
 
     /// Nothing goes in any more, and whoever waits wakes up.
-    func close() {
+    public func close() {
         monitor.locked {
             isClosed = true
             monitor.broadcast()

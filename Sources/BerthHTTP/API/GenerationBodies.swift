@@ -10,12 +10,15 @@ public struct AnswerIdentity: Sendable, Equatable {
     public var created: Int
     public var model: String
     public var isChat: Bool
+    /// Only where the request names one.
+    public var serviceTier: String?
 
-    public init(id: String, created: Int, model: String, isChat: Bool) {
+    public init(id: String, created: Int, model: String, isChat: Bool, serviceTier: String? = nil) {
         self.id = id
         self.created = created
         self.model = model
         self.isChat = isChat
+        self.serviceTier = serviceTier
     }
 }
 
@@ -81,7 +84,7 @@ extension AnswerIdentity {
         let object = isChat ? (isChunk ? "chat.completion.chunk" : "chat.completion") : "text_completion"
         return JSON(members: [
             ("id", .string(id)), ("object", .string(object)), ("created", JSON(created)), ("model", .string(model)), ("choices", .array(choices)),
-            ("usage", usage), ("prompt_logprobs", promptLogprobs),
+            ("usage", usage), ("prompt_logprobs", promptLogprobs), ("service_tier", serviceTier.map(JSON.string)),
         ])
     }
 

@@ -44,6 +44,8 @@ public struct DeliveryFields: Sendable, Equatable {
     public var promptLogprobs: Int?
     /// Only so many last tokens of the prompt are taken; -1 as many as the context has room for.
     public var promptTokens: Int?
+    /// "default", or "flex" for bulk work, as the answer says it; nil where the request says nothing.
+    public var serviceTier: String?
 
     public init() {}
 }
@@ -91,7 +93,17 @@ extension FieldReader {
         if fields.promptLogprobs != nil, fields.streams { throw .invalid("prompt_logprobs", "cannot be had with 'stream': true.") }
         fields.promptTokens = try int("truncate_prompt_tokens", in: -1...Int(Int32.max))
         if fields.promptTokens == 0 { throw .invalid("truncate_prompt_tokens", "must be -1 or at least 1, not 0.") }
+        fields.serviceTier = try serviceTier()
         return fields
+    }
+
+    /// As OpenAI does, the answer names the tier that was used: "auto" is the default one.
+    private func serviceTier() throws(APIError) -> String? {
+        guard let tier = try string("service_tier") else { return nil }
+        guard ["auto", "default", "flex"].contains(tier) else {
+            throw .invalid("service_tier", "must be \"auto\", \"default\" or \"flex\", not \"\(tier.shortened)\".", code: "unsupported_parameter")
+        }
+        return tier == "auto" ? "default" : tier
     }
 
     private func logitBias() throws(APIError) -> [Int32: Float] {

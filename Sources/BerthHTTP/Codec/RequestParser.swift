@@ -29,6 +29,8 @@ public struct RequestHead: Sendable, Equatable {
 
     /// The target up to the question mark, still percent-encoded.
     public var path: Substring { target.prefix { $0 != "?" } }
+    /// What follows the question mark, still percent-encoded.
+    public var query: Substring { target.drop { $0 != "?" }.dropFirst() }
 }
 
 /// Parses the requests of one connection.
@@ -58,10 +60,13 @@ public struct RequestParser: Sendable {
     private var input = InputBuffer()
     private var state = State.requestLine(skippedEmptyLine: false)
     private var headBytesLeft = Limits.headerBytes
-    private let bodyLimit: Int
+    private let bodyLimit: @Sendable (RequestHead) -> Int
 
     /// - Parameter bodyLimit: the largest acceptable body in bytes, checked against Content-Length before any of it is read.
-    public init(bodyLimit: Int = Limits.bodyBytes) { self.bodyLimit = bodyLimit }
+    public init(bodyLimit: Int = Limits.bodyBytes) { self.init { _ in bodyLimit } }
+
+    /// - Parameter bodyLimit: the same, for requests that may differ in it.
+    public init(bodyLimit: @escaping @Sendable (RequestHead) -> Int) { self.bodyLimit = bodyLimit }
 
     /// Bytes fed and not parsed yet.
     public var bufferedBytes: Int { input.count }
@@ -107,7 +112,7 @@ public struct RequestParser: Sendable {
                     continue
                 }
                 let head = try Self.head(start, section)
-                state = .body(try BodyDecoder(framing: head.framing, limit: bodyLimit))
+                state = .body(try BodyDecoder(framing: head.framing, limit: bodyLimit(head)))
                 return .head(head)
             case .body(var decoder):
                 let output = try decoder.next(&input)

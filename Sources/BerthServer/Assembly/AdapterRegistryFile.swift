@@ -28,12 +28,8 @@ struct AdapterRegistryFile: Sendable {
     ///   - formerDirectory: where the file may still lie.
     ///   - model: the checkpoint's directory: adapters belong to a base model.
     init(directory: String, formerDirectory: String?, model: String) {
-        let resolved = realpath(model, nil)
-        defer { free(resolved) }
-        let path = resolved.map { String(cString: $0) } ?? model
-        // FNV-1a: only tells models of one machine apart; a collision would show as adapters that do not fit.
-        let hash = path.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-        let name = "adapters-\(String(hash, radix: 16)).json"
+        // A collision would show as adapters that do not fit.
+        let name = "adapters-\(ModelTag.of(model)).json"
         file = StateFile(directory: directory, name: name, limit: Limits.adapterRegistryBytes)
         former = formerDirectory.flatMap { $0 == directory ? nil : StateFile(directory: $0, name: name, limit: Limits.adapterRegistryBytes) }
     }

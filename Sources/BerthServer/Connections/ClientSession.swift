@@ -28,11 +28,14 @@ final class ClientSession {
 
     let peer: PeerCredentials?
 
-    init(_ connection: Connection, handle: @escaping (Exchange) -> Void, onClosed: @escaping (ClientSession) -> Void) {
+    init(
+        _ connection: Connection, isUpload: @escaping @Sendable (RequestHead) -> Bool, handle: @escaping (Exchange) -> Void,
+        onClosed: @escaping (ClientSession) -> Void
+    ) {
         self.connection = connection
         self.handle = handle
         self.onClosed = onClosed
-        machine = ConnectionMachine(now: Loop.monotonicNanoseconds)
+        machine = ConnectionMachine(now: Loop.monotonicNanoseconds, isUpload: isUpload)
         peer = connection.peer
         connection.onRead = { [unowned self] bytes in perform(machine.received(bytes, now: Loop.monotonicNanoseconds)) }
         connection.onEnd = { [unowned self] _ in perform(machine.ended()) }
@@ -62,6 +65,10 @@ final class ClientSession {
     }
 
     func endStream(_ exchange: UInt64) { perform(machine.endStream(exchange, now: Loop.monotonicNanoseconds)) }
+
+    func pauseUpload(_ exchange: UInt64) { perform(machine.pauseUpload(exchange, now: Loop.monotonicNanoseconds)) }
+
+    func resumeUpload(_ exchange: UInt64) { perform(machine.resumeUpload(exchange, now: Loop.monotonicNanoseconds)) }
 
     /// Bytes of answers that the client has not taken.
     var queuedBytes: Int { connection.queuedBytes }
@@ -117,6 +124,8 @@ final class ClientSession {
             let exchange = Exchange(self, request, peer: peer)
             current = exchange
             handle(exchange)
+        case .upload(let exchange, let bytes): if let current, current.request.exchange == exchange { current.onUpload?(bytes) }
+        case .uploadEnd(let exchange): if let current, current.request.exchange == exchange { current.onUploadEnd?() }
         case .abandon: abandonCurrent()
         case .pauseReading: connection.stopReading()
         case .resumeReading: connection.startReading()

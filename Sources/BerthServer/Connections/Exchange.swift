@@ -16,6 +16,9 @@ final class Exchange {
     var parameters: [String] = []
     /// The client left before the answer was complete.
     var onAbandon: (() -> Void)?
+    /// A piece of the body, of a route that takes uploads, and its end. The request's own body is empty then.
+    var onUpload: (([UInt8]) -> Void)?
+    var onUploadEnd: (() -> Void)?
     /// Everything sent so far has been taken by the client's socket.
     var onDrain: (() -> Void)?
     /// The answer's status, once there is one: for the log and the metrics.
@@ -58,6 +61,9 @@ final class Exchange {
         session.endStream(request.exchange)
     }
 
+    func pauseUpload() { session?.pauseUpload(request.exchange) }
+    func resumeUpload() { session?.resumeUpload(request.exchange) }
+
     /// Bytes sent that the client has not taken.
     var queuedBytes: Int { session?.queuedBytes ?? 0 }
 
@@ -83,5 +89,6 @@ final class Exchange {
     private func clear() {
         isOver = true
         (onAbandon, onDrain, onAnswer) = (nil, nil, nil)
+        (onUpload, onUploadEnd) = (nil, nil)
     }
 }

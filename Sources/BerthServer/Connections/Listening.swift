@@ -1,6 +1,7 @@
 // A listening socket with its clients.
 
 import BerthCore
+import BerthHTTP
 import BerthLoop
 import Logging
 
@@ -13,7 +14,7 @@ final class Listening {
     /// All sessions are gone, after `drain`.
     var onEmpty: (() -> Void)?
 
-    init(_ listener: Listener, logger: Logger, handle: @escaping (Exchange) -> Void) {
+    init(_ listener: Listener, logger: Logger, isUpload: @escaping @Sendable (RequestHead) -> Bool, handle: @escaping (Exchange) -> Void) {
         self.listener = listener
         self.logger = logger
         listener.start(onConnection: { [unowned self] connection in
@@ -21,7 +22,7 @@ final class Listening {
                 logger.warning("too many connections; one is refused")
                 return connection.close()
             }
-            let session = ClientSession(connection, handle: handle) { [weak self] session in
+            let session = ClientSession(connection, isUpload: isUpload, handle: handle) { [weak self] session in
                 guard let self else { return }
                 sessions[ObjectIdentifier(session)] = nil
                 if sessions.isEmpty { onEmpty?() }

@@ -39,21 +39,45 @@ final class GenerationDispatcher {
 
     /// Generates the answer to `exchange`.
     func start(_ call: PreparedGeneration, _ exchange: Exchange) {
+        let answer = RunningAnswer(.client(exchange), AnswerAssembler(call, identity: identity(call), text: service.text))
+        exchange.onAbandon = { [unowned self, unowned answer] in
+            metrics.cancelledAnswers += 1
+            cancel(answer)
+        }
+        guard submit(call, answer) else {
+            perform(answer.assembler.fail(.unavailable("Too many requests are waiting.", code: "overloaded")), answer)
+            return
+        }
+    }
+
+    /// Generates an answer for the daemon's own work. Nil, and nothing happens, where the engine has no room for more.
+    /// - Parameter completion: called once, later, unless the answer is cancelled.
+    func startWork(_ call: PreparedGeneration, completion: @escaping (Result<JSON, APIError>) -> Void) -> RunningAnswer? {
+        let answer = RunningAnswer(.work(completion), AnswerAssembler(call, identity: identity(call), text: service.text))
+        guard submit(call, answer) else {
+            release(answer)
+            return nil
+        }
+        return answer
+    }
+
+    private func identity(_ call: PreparedGeneration) -> AnswerIdentity {
         let id = (call.isChat ? "chatcmpl-" : "cmpl-") + hexadecimal(random.next()) + hexadecimal(random.next())
-        let identity = AnswerIdentity(id: id, created: wallSeconds(), model: call.model, isChat: call.isChat)
-        let answer = RunningAnswer(exchange, AnswerAssembler(call, identity: identity, text: service.text))
+        return AnswerIdentity(id: id, created: wallSeconds(), model: call.model, isChat: call.isChat, serviceTier: call.delivery.serviceTier)
+    }
+
+    private func submit(_ call: PreparedGeneration, _ answer: RunningAnswer) -> Bool {
         let requests = call.requests(id: { _ in nextID() }, randomSeed: { random.next() })
         answer.requests = requests.map(\.id)
-        exchange.onAbandon = { [unowned self, unowned answer] in cancel(answer) }
         for (choice, request) in requests.enumerated() {
             routes[request.id] = Route(answer: answer, choice: choice)
             guard service.generation.submit(request) else {
                 routes[request.id] = nil
-                perform(answer.assembler.fail(.unavailable("Too many requests are waiting.", code: "overloaded")), answer)
-                return
+                return false
             }
         }
         metrics.promptTokens += UInt64(answer.assembler.usage.promptTokens)
+        return true
     }
 
     /// One internal request of a single token, to see that the model answers.
@@ -98,7 +122,7 @@ final class GenerationDispatcher {
     }
 
     private func perform(_ outputs: [AnswerAssembler.Output], _ answer: RunningAnswer) {
-        let exchange = answer.exchange
+        guard case .client(let exchange) = answer.receiver else { return performWork(outputs, answer) }
         for output in outputs {
             switch output {
             case .chunk(let bytes):
@@ -119,9 +143,22 @@ final class GenerationDispatcher {
         }
     }
 
+    private func performWork(_ outputs: [AnswerAssembler.Output], _ answer: RunningAnswer) {
+        guard case .work(let completion) = answer.receiver else { return }
+        for output in outputs {
+            switch output {
+            case .answer(let json): completion(.success(json))
+            case .failure(let error):
+                release(answer)
+                completion(.failure(error))
+            case .chunk, .endOfStream: preconditionFailure("work is not streamed")
+            }
+        }
+    }
+
     /// Above `Limits.queuedStreamBytes` the answer pauses until the client has taken everything; what is held meanwhile is bounded, too.
     private func holdBack(_ answer: RunningAnswer) {
-        let exchange = answer.exchange
+        guard case .client(let exchange) = answer.receiver else { return }
         if exchange.onDrain == nil, exchange.queuedBytes > Limits.queuedStreamBytes {
             answer.assembler.pause()
             exchange.onDrain = { [unowned self, unowned answer, unowned exchange] in
@@ -139,9 +176,8 @@ final class GenerationDispatcher {
         exchange.beginStream(fields: [.contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache"])
     }
 
-    /// The client left.
-    private func cancel(_ answer: RunningAnswer) {
-        metrics.cancelledAnswers += 1
+    /// Nobody waits for the answer any more.
+    func cancel(_ answer: RunningAnswer) {
         release(answer)
         if routes.isEmpty { onIdle?() }
     }
@@ -152,19 +188,22 @@ final class GenerationDispatcher {
     }
 
     private func measure(_ event: GenerationEvent, _ answer: RunningAnswer, _ choice: Int, _ now: UInt64) {
-        let exchange = answer.exchange
+        switch event {
+        case .token: metrics.generationTokens += 1
+        case .finished(let reason, _, _): metrics.finished[reason.rawValue, default: 0] += 1
+        case .prompt, .failed: break
+        }
+        // Only of answers that somebody waits for it matters how long they take.
+        guard case .client(let exchange) = answer.receiver else { return }
         switch event {
         case .token:
-            metrics.generationTokens += 1
             if let last = answer.lastToken[choice] {
                 metrics.interTokenLatency.observe(nanoseconds: now - last)
             } else {
                 metrics.timeToFirstToken.observe(nanoseconds: now - exchange.startNanoseconds)
             }
             answer.lastToken[choice] = now
-        case .finished(let reason, _, _):
-            metrics.endToEndLatency.observe(nanoseconds: now - exchange.startNanoseconds)
-            metrics.finished[reason.rawValue, default: 0] += 1
+        case .finished: metrics.endToEndLatency.observe(nanoseconds: now - exchange.startNanoseconds)
         case .prompt, .failed: break
         }
     }
@@ -175,17 +214,24 @@ final class GenerationDispatcher {
     }
 }
 
-/// An answer that the engine works on.
-private final class RunningAnswer {
-    let exchange: Exchange
-    var assembler: AnswerAssembler
-    var requests: [RequestID] = []
-    var hasBegunStream = false
-    /// When the last token of each choice came.
-    var lastToken: [Int: UInt64] = [:]
+/// Who gets an answer.
+enum AnswerReceiver {
+    case client(Exchange)
+    /// The daemon's own work; gets a whole answer.
+    case work((Result<JSON, APIError>) -> Void)
+}
 
-    init(_ exchange: Exchange, _ assembler: AnswerAssembler) {
-        self.exchange = exchange
+/// An answer that the engine works on.
+final class RunningAnswer {
+    let receiver: AnswerReceiver
+    fileprivate var assembler: AnswerAssembler
+    fileprivate(set) var requests: [RequestID] = []
+    fileprivate var hasBegunStream = false
+    /// When the last token of each choice came.
+    fileprivate var lastToken: [Int: UInt64] = [:]
+
+    init(_ receiver: AnswerReceiver, _ assembler: AnswerAssembler) {
+        self.receiver = receiver
         self.assembler = assembler
     }
 }

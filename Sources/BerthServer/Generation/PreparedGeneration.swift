@@ -35,6 +35,7 @@ struct PreparedGeneration: Sendable {
     var showsSpecialTokens: Bool
     var logprobs: Int?
     var delivery: DeliveryFields
+    var serviceClass: ServiceClass
 
     var choiceCount: Int { prompts.count * delivery.n }
 
@@ -53,6 +54,7 @@ struct PreparedGeneration: Sendable {
             request.includesStop = includesStop
             request.showsSpecialTokens = showsSpecialTokens
             request.logprobs = logprobs
+            request.serviceClass = serviceClass
             // What an echo reports and what was asked for are views of the same.
             let echoed = prompts[prompt].echo != nil ? logprobs : nil
             request.promptLogprobs = [echoed, delivery.promptLogprobs].compactMap { $0 }.max()
@@ -244,7 +246,8 @@ struct Preparation: Sendable {
         return PreparedGeneration(
             isChat: isChat, model: model, adapter: adapter, prompts: prompts, sampling: parameters, seed: sampling.seed, maxTokens: maxTokens,
             stopStrings: sampling.stopStrings, stopTokens: sampling.stopTokens, ignoresEndTokens: sampling.ignoresEndTokens,
-            minTokens: sampling.minTokens, badWords: badWords(sampling.badWords), includesStop: sampling.includesStop, showsSpecialTokens: sampling.showsSpecialTokens, logprobs: logprobs, delivery: delivery)
+            minTokens: sampling.minTokens, badWords: badWords(sampling.badWords), includesStop: sampling.includesStop, showsSpecialTokens: sampling.showsSpecialTokens, logprobs: logprobs, delivery: delivery,
+            serviceClass: delivery.serviceTier == "flex" ? .bulk : .interactive)
     }
 }
 

@@ -13,7 +13,7 @@ extension Server {
             Route(.post, "/v1/chat/completions") { [unowned self] in generate($0) { (preparation, body) throws(APIError) in try preparation.chat(body) } },
             Route(.post, "/tokenize") { [unowned self] in answer($0) { (preparation, body) throws(APIError) in try preparation.tokenize(body) } },
             Route(.post, "/detokenize") { [unowned self] in answer($0) { (preparation, body) throws(APIError) in try preparation.detokenize(body) } },
-        ] + healthRoutes()
+        ] + fileRoutes() + batchRoutes() + healthRoutes()
     }
 
     /// On both sockets.

@@ -8,25 +8,28 @@ struct Route {
     /// As in the documentation: "/v1/models/{id}". A placeholder, of which there is one at most, takes one segment or more: names may
     /// have slashes.
     let pattern: String
+    /// The body is given to the handler in pieces as it arrives, and may be larger than others.
+    let takesUploads: Bool
     let handle: (Exchange) -> Void
 
-    init(_ method: HTTPRequest.Method, _ pattern: String, _ handle: @escaping (Exchange) -> Void) {
+    init(_ method: HTTPRequest.Method, _ pattern: String, takesUploads: Bool = false, _ handle: @escaping (Exchange) -> Void) {
         self.method = method
         self.pattern = pattern
+        self.takesUploads = takesUploads
         self.handle = handle
     }
 }
 
 struct Router {
-    private struct Entry {
-        let route: Route
+    private struct Pattern: Sendable {
+        let method: HTTPRequest.Method
         /// Before the placeholder, or all.
         let prefix: [String]
         /// After the placeholder; nil where there is none.
         let suffix: [String]?
 
         init(_ route: Route) {
-            self.route = route
+            method = route.method
             let segments = route.pattern.split(separator: "/").map(String.init)
             let place = segments.firstIndex { $0.hasPrefix("{") }
             prefix = Array(segments[..<(place ?? segments.count)])
@@ -47,6 +50,11 @@ struct Router {
         }
     }
 
+    private struct Entry {
+        let route: Route
+        let pattern: Pattern
+    }
+
     enum Match {
         case found(Route, parameters: [String])
         case unknownPath
@@ -55,9 +63,15 @@ struct Router {
     }
 
     private let entries: [Entry]
+    /// Whether a request's body is an upload.
+    let isUpload: @Sendable (RequestHead) -> Bool
 
     init(_ routes: [Route]) {
-        entries = routes.map(Entry.init)
+        entries = routes.map { Entry(route: $0, pattern: Pattern($0)) }
+        let uploads = routes.filter(\.takesUploads).map(Pattern.init)
+        isUpload = { head in
+            uploads.contains { $0.method == head.method && Self.segments(head.path).flatMap($0.parameters) != nil }
+        }
     }
 
     /// HEAD is GET without its body.
@@ -65,7 +79,7 @@ struct Router {
         guard let segments = Self.segments(path) else { return .unknownPath }
         var allowed: [HTTPRequest.Method] = []
         for entry in entries {
-            guard let parameters = entry.parameters(segments) else { continue }
+            guard let parameters = entry.pattern.parameters(segments) else { continue }
             if entry.route.method == method || entry.route.method == .get && method == .head {
                 return .found(entry.route, parameters: parameters)
             }
@@ -84,23 +98,5 @@ struct Router {
             segments.append(decoded)
         }
         return segments
-    }
-
-    private static func percentDecoded(_ text: Substring) -> String? {
-        var bytes: [UInt8] = []
-        var rest = text.utf8[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
-            }
-            let digits = rest.prefix(2)
-            guard digits.count == 2, digits.allSatisfy({ ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x66) || ($0 >= 0x30 && $0 <= 0x39) }),
-                let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 16), value != 0
-            else { return nil }
-            bytes.append(value)
-            rest = rest.dropFirst(2)
-        }
-        return String(validating: bytes, as: UTF8.self)
     }
 }

@@ -47,13 +47,22 @@ public final class AlignedBuffer: @unchecked Sendable {
 
 /// A buffer that grows to the largest size asked for and stays there. Contents are lost when it grows.
 struct GrowingBuffer {
-    private(set) var buffer = AlignedBuffer(bytes: 0)
+    private var buffer = AlignedBuffer(bytes: 0)
     /// Memory of the owner's that is used as long as it is large enough.
     var lent: UnsafeMutableRawBufferPointer?
 
     mutating func reserve(_ bytes: Int) -> UnsafeMutableRawPointer {
+        reserved = bytes
         if let lent, lent.count >= bytes { return lent.baseAddress! }
         if buffer.bytes < bytes { buffer = AlignedBuffer(bytes: bytes) }
+        return buffer.base
+    }
+
+    private var reserved = 0
+
+    /// What the last `reserve` gave.
+    var base: UnsafeMutableRawPointer {
+        if let lent, lent.count >= reserved { return lent.baseAddress! }
         return buffer.base
     }
 }

@@ -74,7 +74,7 @@ struct LoRAProducts {
     /// Where each segment's products [rows][rank] start, in floats.
     private var offsets: [Int] = []
     var buffer = GrowingBuffer()
-    private var products: UnsafeMutablePointer<Float> { buffer.buffer.floats }
+    private var products: UnsafeMutablePointer<Float> { buffer.base.assumingMemoryBound(to: Float.self) }
 
     var isEmpty: Bool { segments.isEmpty }
 

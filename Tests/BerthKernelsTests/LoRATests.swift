@@ -126,6 +126,31 @@ import Testing
         }
     }
 
+    /// Prepared rows in the owner's memory: what adapters make of them lies there, too, and in memory of their own where that is too small.
+    @Test func preparedRowsInLentMemory() throws {
+        let inputs = 33, outputs = 70, count = 9
+        let adapter = Adapter(rank: 16, inputs: inputs, outputs: outputs, type: .f16, seed: 1)
+        let matrix = Matrix(outputs: outputs, inputs: inputs, format: .bf16, seed: 3), x = Block(count, inputs, seed: 5)
+        for compute in try everyCompute(threads: 2) {
+            func run(_ prepared: PreparedRows) -> Block {
+                let y = Block(count, outputs, fill: { 1 })
+                compute.prepare(x.rows, for: .bf16, adapters: [adapter.segment(2..<count)], into: prepared)
+                compute.linear(prepared, matrix.packed, into: y.rows, accumulate: true)
+                return y
+            }
+            let own = run(PreparedRows())
+            for bytes in [count * 16 * 4, 64] {
+                let values = AlignedBuffer(bytes: count * PreparedRows.mostBytes(columns: inputs)), products = AlignedBuffer(bytes: bytes)
+                let lent = run(PreparedRows(
+                    values: UnsafeMutableRawBufferPointer(start: values.base, count: values.bytes),
+                    adapters: UnsafeMutableRawBufferPointer(start: products.base, count: bytes)))
+                #expect(memcmp(own.buffer.base, lent.buffer.base, count * outputs * 4) == 0, "\(compute.kernelName), \(bytes) bytes")
+                let written = UnsafeRawBufferPointer(start: products.base, count: bytes).contains { $0 != 0 }
+                #expect(written == (bytes > 64), "\(compute.kernelName), \(bytes) bytes")
+            }
+        }
+    }
+
     @Test func stackedLayersTakeColumns() throws {
         let inputs = 32, q = Adapter(rank: 4, inputs: inputs, outputs: 20, type: .bf16, seed: 1), v = Adapter(rank: 2, inputs: inputs, outputs: 12, type: .bf16, seed: 2)
         let x = Block(3, inputs, seed: 3)

@@ -149,3 +149,78 @@ extension ConnectionMachine.Action {
         }
     }
 }
+
+@Suite struct UploadMachineTests {
+    private func machine() -> ConnectionMachine { ConnectionMachine(now: 0) { $0.path == "/upload" } }
+    private let head = "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
+
+    @Test func anUploadIsGivenOnAsItArrives() {
+        var machine = machine()
+        let first = machine.received(bytes(head + "ab"), now: 0)
+        #expect(first.count == 2 && first[0].request?.head.target == "/upload" && first[0].request?.body == [] && first[1] == .upload(exchange: 1, bytes("ab")))
+        #expect(machine.received(bytes("cd"), now: 0) == [.upload(exchange: 1, bytes("cd"))])
+        #expect(machine.received(bytes("efGET /next HTTP/1.1\r\nHost: a\r\n\r\n"), now: 0) == [.upload(exchange: 1, bytes("ef")), .uploadEnd(exchange: 1)])
+        let answer = machine.respond(1, ok, now: 0)
+        #expect(answer[0].text?.hasPrefix("HTTP/1.1 200") == true && answer[1].request?.head.target == "/next")
+    }
+
+    @Test func aPausedUploadIsNotReadFrom() {
+        var machine = machine()
+        _ = machine.received(bytes(head), now: 0)
+        #expect(machine.pauseUpload(1, now: 0) == [.pauseReading])
+        #expect(machine.pauseUpload(1, now: 0).isEmpty && machine.pauseUpload(7, now: 0).isEmpty)
+        #expect(machine.received(bytes("abc"), now: 0).isEmpty, "what had been read is kept")
+        #expect(machine.tick(now: Limits.bodyNanoseconds * 2).isEmpty, "the client is not who is slow")
+        #expect(machine.resumeUpload(1, now: 0) == [.upload(exchange: 1, bytes("abc")), .resumeReading])
+        #expect(machine.received(bytes("def"), now: 0).last == .uploadEnd(exchange: 1))
+        #expect(machine.pauseUpload(1, now: 0).isEmpty, "it is over")
+    }
+
+    @Test func anUploadMayBeRefusedBeforeItsEnd() {
+        var machine = machine()
+        _ = machine.received(bytes(head + "a"), now: 0)
+        _ = machine.pauseUpload(1, now: 0)
+        let refusal = machine.respond(1, Response(APIError(.badRequest, "no")), now: 0)
+        #expect(refusal[0].text?.contains("Connection: close") == true && Array(refusal[1...]) == [.resumeReading, .linger])
+        #expect(machine.received(bytes("bcdef"), now: 0).isEmpty)
+    }
+
+    @Test func uploadsThatDoNotGetOnEnd() {
+        let second: UInt64 = 1_000_000_000
+        var quiet = machine()
+        _ = quiet.received(bytes(head), now: 0)
+        _ = quiet.received(bytes("a"), now: 20 * second)
+        #expect(quiet.tick(now: 49 * second).isEmpty)
+        let late = quiet.tick(now: 50 * second)
+        #expect(late[0] == .abandon(exchange: 1) && late[1].text?.hasPrefix("HTTP/1.1 408") == true)
+        var trickling = machine()
+        _ = trickling.received(bytes("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"), now: 0)
+        for step in 1...59 { #expect(trickling.received([65], now: UInt64(step) * 10 * second).count == 1) }
+        #expect(trickling.tick(now: 599 * second).isEmpty)
+        #expect(trickling.tick(now: 600 * second).first == .abandon(exchange: 1))
+    }
+
+    @Test func badFramesAndEndsAbandonTheUpload() {
+        var bad = machine()
+        _ = bad.received(bytes("POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), now: 0)
+        let refusal = bad.received(bytes("zz\r\n"), now: 0)
+        #expect(refusal[0] == .abandon(exchange: 1) && refusal[1].text?.hasPrefix("HTTP/1.1 400") == true)
+        var gone = machine()
+        _ = gone.received(bytes(head), now: 0)
+        #expect(gone.ended() == [.abandon(exchange: 1), .close])
+        var finishing = machine()
+        _ = finishing.received(bytes(head), now: 0)
+        #expect(finishing.endIfIdle() == [.abandon(exchange: 1), .closeAfterWrites])
+        var large = machine()
+        #expect(large.received(bytes("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n"), now: 0).first?.request != nil, "more than other bodies")
+        var tooLarge = machine()
+        #expect(tooLarge.received(bytes("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 300000000\r\n\r\n"), now: 0)[0].text?.hasPrefix("HTTP/1.1 413") == true)
+    }
+
+    @Test func headOfAStreamHasNoBody() {
+        var machine = machine()
+        _ = machine.received(bytes("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), now: 0)
+        #expect(machine.beginStream(1, fields: [:])[0].text?.contains("Transfer-Encoding: chunked") == true)
+        #expect(machine.stream(1, [1, 2]).isEmpty && machine.endStream(1, now: 0).isEmpty && machine.isIdle)
+    }
+}

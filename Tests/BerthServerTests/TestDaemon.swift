@@ -48,7 +48,7 @@ final class TestDaemon: Sendable {
 
     /// - Parameter loading: called on the loader's thread before the model is there.
     init(
-        drainSeconds: Int = 5, environment: [String: String] = [:], adapters: [String] = ["alpha", "beta:2"],
+        drainSeconds: Int = 5, environment: [String: String] = [:], state: String? = nil, adapters: [String] = ["alpha", "beta:2"],
         loading: @escaping @Sendable (AssemblyContext) throws -> Void = { _ in }
     ) {
         var template = Array("/tmp/berth-server-XXXXXX".utf8CString)
@@ -60,6 +60,7 @@ final class TestDaemon: Sendable {
         configuration.socket = socket
         configuration.adminSocket = adminSocket
         configuration.drainSeconds = drainSeconds
+        configuration.stateDirectory = state
         let final = configuration
         let logger = Logger(label: "test") { _ in LineLogHandler(format: .journal, level: .debug) { line in self.log.withLock { $0.append(line) } } }
         _ = JoinableThread(name: "daemon") {
@@ -155,6 +156,9 @@ final class TestClient {
         parser.expectResponse(to: method)
         send(RequestEncoder.request(method: method, target: target, fields: [.contentType: "application/json"], body: raw ?? body?.utf8))
     }
+
+    /// For what is sent as bytes: the method that the next answer belongs to.
+    func expect(_ method: HTTPRequest.Method) { parser.expectResponse(to: method) }
 
     /// The next whole answer; status 0 where the connection ends without one.
     func answer() -> Answer {

@@ -86,6 +86,7 @@ let package = Package(
         tests(of: "BerthBatches", ["BerthCore"]),
         tests(of: "BerthServer", ["BerthCore", "BerthKernels", "BerthEngine", "BerthClient", "BerthHTTP", "BerthBatches"], fixtures: true),
         .testTarget(name: "BerthBenchTests", dependencies: ["berth-bench", "BerthCore", "BerthKernels", "BerthModels", "BerthStore"]),
+        .testTarget(name: "BerthToolTests", dependencies: ["berth", "BerthClient", "BerthCore"]),
         tests(of: "BerthClient", ["BerthCore", "BerthHTTP", "berth"]),
     ],
     swiftLanguageModes: [.v6],

@@ -94,11 +94,11 @@ public struct BerthClient: Sendable {
 
     // MARK: plumbing
 
-    private func get(_ path: String) async throws(BerthClientError) -> JSON {
+    func get(_ path: String) async throws(BerthClientError) -> JSON {
         try await Exchange.json(socketPath, .get, path, apiKey: apiKey)
     }
 
-    private func post(_ path: String, _ body: JSON) async throws(BerthClientError) -> JSON {
+    func post(_ path: String, _ body: JSON) async throws(BerthClientError) -> JSON {
         try await Exchange.json(socketPath, .post, path, body: body, apiKey: apiKey)
     }
 

@@ -10,6 +10,8 @@ public enum BerthClientError: Error, Sendable, Equatable {
     case refused(Refusal)
     /// The daemon's answer was not understood: another program listens there, or the versions do not fit.
     case unexpectedAnswer(String)
+    /// A file of this machine cannot be read or written.
+    case localFile(String, reason: String)
     /// The task was cancelled; the daemon stops the generation when it notices the closed connection.
     case cancelled
 
@@ -63,6 +65,7 @@ extension BerthClientError: CustomStringConvertible {
         case .connectionLost(let reason): "the connection broke: \(reason)"
         case .refused(let refusal): refusal.message
         case .unexpectedAnswer(let reason): "an answer that is not understood: \(reason). Either another program listens at this socket, or a Berth of another version."
+        case .localFile(let path, let reason): "\(path): \(reason)"
         case .cancelled: "cancelled"
         }
     }

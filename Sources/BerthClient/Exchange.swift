@@ -12,16 +12,28 @@ final class Exchange: Sendable {
     private let parser: Mutex<ResponseParser>
     let head: ResponseHead
 
-    /// Connects, sends the request and waits for the status line and the fields of the answer.
-    init(_ socketPath: String, _ method: HTTPRequest.Method, _ path: String, body: JSON? = nil, apiKey: String? = nil) async throws(BerthClientError) {
+    /// Connects, sends the request and waits for the status line and the fields of the answer. The body is `body` or `form`.
+    init(
+        _ socketPath: String, _ method: HTTPRequest.Method, _ path: String, body: JSON? = nil, form: FileForm? = nil, apiKey: String? = nil
+    ) async throws(BerthClientError) {
         connection = try await UnixConnection(path: socketPath)
         var fields = HTTPFields()
         if let apiKey { fields[.authorization] = "Bearer \(apiKey)" }
         if body != nil { fields[.contentType] = "application/json" }
+        if let form {
+            fields[.contentType] = form.contentType
+            fields[.contentLength] = String(form.bytes)
+        }
         let bytes = RequestEncoder.request(method: method, target: path, fields: fields, body: body?.utf8, keepsAlive: false)
         // A daemon that refuses early answers and closes before it has read everything: its answer is worth more than our write error.
         var writeError: BerthClientError?
-        do { try await connection.write(bytes) } catch { writeError = error }
+        do throws(BerthClientError) {
+            try await connection.write(bytes)
+            try await form?.write(to: connection)
+        } catch {
+            if case .localFile = error { throw error }
+            writeError = error
+        }
         var parser = ResponseParser()
         parser.expectResponse(to: method)
         do {
@@ -63,6 +75,11 @@ final class Exchange: Sendable {
         var body: [UInt8] = []
         while let bytes = try await nextBody() { body += bytes }
         return body
+    }
+
+    func wholeJSON() async throws(BerthClientError) -> JSON {
+        let bytes = try await wholeBody()
+        do { return try JSON(parsing: bytes) } catch { throw .unexpectedAnswer("\(error)") }
     }
 
     /// A successful answer's body, as it is.

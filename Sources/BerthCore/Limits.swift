@@ -125,7 +125,7 @@ public enum Limits {
     public static let uploadExtraBytes = 256 << 10
     /// Files that are being uploaded at one time, and the bytes of one that may wait to be written before its client is not read from any more.
     public static let uploads = 8
-    public static let uploadQueuedBytes = 1 << 20
+    public static let uploadQueuedBytes = 256 << 10
     /// How long an upload may take.
     public static let uploadNanoseconds: UInt64 = 600_000_000_000
     /// Stored files, and the bytes of all of them.
@@ -158,7 +158,7 @@ public enum Limits {
     public static let batchCommands = 1024
     /// Sequences of bulk work in the engine at one time, the bytes of the lines that they come from, and the lines that are being tokenised.
     public static let bulkSequences = 512
-    public static let bulkLineBytes = 32 << 20
+    public static let bulkLineBytes = 8 << 20
     public static let preparingBulkLines = 2
     /// How often a line is tried whose failure may pass, and how long between: doubled every time, up to the second.
     public static let bulkAttempts = 8

@@ -70,14 +70,14 @@ extension BatchStore {
             .integer(claimed[batch.number] ?? 0), .integer(count)
         ) { row throws(BatchError) in (number: row.int(0), customID: row.text(1), place: row.int(2), bytes: row.int(3)) }
         guard !places.isEmpty else { return ([], true) }
-        let reader = try ContentReader(path: contentPath(batch.input))
         var lines: [ClaimedLine] = []
         var taken = 0
+        let reader = try? ContentReader(path: contentPath(batch.input))
         for place in places where taken < bytes {
-            let text = try reader.read(at: place.place, count: place.bytes)
-            // What was a good line when it was scanned; the disk may have changed it.
-            guard let line = try? BatchLine(text, endpoint: batch.endpoint) else {
-                throw BatchError(.storage, "The input of '\(batch.id)' is not what was uploaded.", detail: contentPath(batch.input))
+            // What was a good line when it was scanned; the disk may have lost or changed it.
+            guard let text = try? reader?.read(at: place.place, count: place.bytes), let line = try? BatchLine(text, endpoint: batch.endpoint) else {
+                try giveUp(batch)
+                return (lines, true)
             }
             lines.append(ClaimedLine(
                 batch: batch.id, batchNumber: batch.number, number: place.number, customID: place.customID, endpoint: batch.endpoint, body: line.body.utf8,
@@ -86,6 +86,14 @@ extension BatchStore {
         }
         claimed[batch.number] = lines.last?.number
         return (lines, places.count < count && lines.count == places.count)
+    }
+
+    /// The rest of the input cannot be read: its lines become errors, and other batches go on.
+    private func giveUp(_ batch: Batch) throws(BatchError) {
+        try database.run(
+            "UPDATE batches SET stage = 2, status = ?, ending = ? WHERE number = ? AND stage = 1", .text(Batch.Status.finalizing.rawValue),
+            .text(Batch.Status.completed.rawValue), .integer(batch.number))
+        claimed[batch.number] = nil
     }
 
     /// Keeps the answers. One for a line that has got its result otherwise (its batch was cancelled) is dropped.

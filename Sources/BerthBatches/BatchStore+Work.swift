@@ -12,7 +12,7 @@ extension BatchStore {
         do throws(BatchError) {
             switch batch.stage {
             case .scanning: try scan(batch, now: now)
-            case .closing: try close(batch)
+            case .closing: try close(batch, now: now)
             case .writing: try write(batch, now: now)
             case .sweeping: try sweep(batch)
             case .running, .done: break
@@ -130,10 +130,12 @@ extension BatchStore {
     // MARK: ending
 
     /// Lines that have no answer get an error that says why.
-    private func close(_ batch: Batch) throws(BatchError) {
-        let (code, message) = batch.ending == .expired
-            ? ("batch_expired", "This request could not be executed before the completion window expired.")
-            : ("batch_cancelled", "The batch was cancelled before this request was executed.")
+    private func close(_ batch: Batch, now: Int) throws(BatchError) {
+        let (code, message) = switch batch.ending {
+        case .expired: ("batch_expired", "This request could not be executed before the completion window expired.")
+        case .cancelled: ("batch_cancelled", "The batch was cancelled before this request was executed.")
+        default: ("input_unreadable", "The input file cannot be read any more.")
+        }
         try database.transaction { () throws(BatchError) in
             let open = try database.rows(
                 "SELECT number, custom_id FROM lines WHERE batch = ? AND state = 0 ORDER BY number LIMIT ?", .integer(batch.number), .integer(Limits.batchStepLines)
@@ -142,7 +144,9 @@ extension BatchStore {
                 let result = ResultLine.fault(id: Self.lineID(batch.id, line.number), customID: line.customID, number: line.number, code: code, message: message)
                 try database.run("UPDATE lines SET state = 2, result = ? WHERE batch = ? AND number = ?", .blob(result), .integer(batch.number), .integer(line.number))
             }
-            try database.run("UPDATE batches SET failed_lines = failed_lines + ? WHERE number = ?", .integer(open.count), .integer(batch.number))
+            try database.run(
+                "UPDATE batches SET failed_lines = failed_lines + ?, finalizing = coalesce(finalizing, ?) WHERE number = ?", .integer(open.count), .integer(now),
+                .integer(batch.number))
             if open.count < Limits.batchStepLines { try setStage(.writing, batch) }
         }
     }

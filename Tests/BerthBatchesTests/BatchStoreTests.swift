@@ -206,6 +206,17 @@ import Testing
         try store.runToTheEnd()
         #expect(try store.batch(lost.id).json["errors"]?["data"]?.array?.first?["code"] == "input_unreadable")
         #expect(try store.batch(good.id).status == .completed)
+        // The same while its lines run: what is answered stays.
+        let later = try store.order(inputLine("c") + "\n" + inputLine("d"))
+        let other = try store.order(inputLine("e"))
+        try store.stepAll()
+        try store.finish(try store.claim(lines: 1, bytes: 1 << 20).map(BatchStore.answer), now: 100)
+        unlink(store.contentPath(later.input))
+        try store.runToTheEnd(now: 200)
+        let ended = try store.batch(later.id).json
+        #expect(ended["status"] == "completed" && ended["request_counts"] == ["total": 2, "completed": 1, "failed": 1] && ended["finalizing_at"] == 200)
+        #expect(try store.results(ended["error_file_id"]).first?["error"]?["code"] == "input_unreadable")
+        #expect(try store.batch(other.id).status == .completed)
     }
 
     @Test func oneDaemonAtATime() throws {

@@ -60,7 +60,8 @@ extension BatchStore {
         try stepAll(now: now)
         while true {
             let lines = try claim(lines: 300, bytes: 1 << 20)
-            if lines.isEmpty { return }
+            // A claim may find that a batch cannot go on.
+            if lines.isEmpty, try !step(now: now) { return }
             try finish(lines.map(Self.answer), now: now)
             try stepAll(now: now)
         }

@@ -76,7 +76,9 @@ extension Engine {
         experts?.enter(.wave)
         experts?.beginStep(plan.rows.map { ($0.request.request, $0.count) })
         (waves.elapsed, waves.waited) = (0, experts?.supply.reader.account.waitedNanoseconds ?? 0)
-        let pass: any InterruptiblePass = isOrdinary ? WholePass(model, batch) : model.beginWave(batch, waves.size, in: waves.base!)
+        var size = waves.size
+        size.partRows = waves.pace.partRows(most: size.partRows, besideStreams: !running.isEmpty)
+        let pass: any InterruptiblePass = isOrdinary ? WholePass(model, batch) : model.beginWave(batch, size, in: waves.base!)
         waves.current = Wave(plan, pass)
         return true
     }

@@ -13,6 +13,10 @@ struct WavePace {
     private var credit = 0.0
     /// What a piece takes, about the longest of late.
     private(set) var piece = 0.0
+    /// A piece beside streams shall take about this long.
+    private static let wantedPiece = 40e6
+    private static let leastPartRows = 32
+    private var partRows = Int.max
     /// When the piece began whose time is not known yet.
     private var begun: UInt64?
     private var lastPiece: UInt64 = 0
@@ -40,6 +44,20 @@ struct WavePace {
 
     /// No step follows until an input comes: the time until then says nothing about the piece before.
     mutating func pause() { begun = nil }
+
+    /// Rows that the parts of the next wave shall have: fewer where pieces have kept streams waiting.
+    mutating func partRows(most: Int, besideStreams: Bool) -> Int {
+        guard besideStreams else { return most }
+        let before = min(partRows, most)
+        partRows = before
+        if piece > 2 * Self.wantedPiece, before > Self.leastPartRows {
+            partRows = max(Self.leastPartRows, before / 2)
+            piece /= 2
+        } else if piece < Self.wantedPiece {
+            partRows = min(most, before * 2)
+        }
+        return partRows
+    }
 
     func isWavesTurn(besideStreams: Bool) -> Bool { !besideStreams || credit >= piece }
 }

@@ -81,7 +81,8 @@ struct MixtureOfExperts {
     func advance(_ passage: inout Passage, _ step: Step) -> Bool {
         let position = passage.position, order = passage.order
         if position < order.count {
-            let count = provider.ready(at: position)
+            let ready = provider.ready(at: position)
+            let count = step.parts.isEmpty ? ready : pieceCount(position, ready, passage.routing, step)
             run(positions: position..<position + count, of: order, passage.x, passage.routing, step)
             passage.position += count
             provider.finished(before: passage.position)
@@ -89,6 +90,17 @@ struct MixtureOfExperts {
         }
         finish(passage, step)
         return false
+    }
+
+    /// How many of the experts that are ready make one piece of a wave: as many rows as its projections take at once, or one expert.
+    private func pieceCount(_ position: Int, _ ready: Int, _ routing: Routing, _ step: Step) -> Int {
+        var count = 1, rows = routing.places(at: position).count
+        while count < ready {
+            rows += routing.places(at: position + count).count
+            if rows > step.scratch.portionRows { break }
+            count += 1
+        }
+        return count
     }
 
     private func finish(_ passage: Passage, _ step: Step) {

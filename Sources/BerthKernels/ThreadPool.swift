@@ -96,8 +96,9 @@ private final class Shared: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-    /// How long a worker looks for the next section before it sleeps, and the opener for the last task before it yields.
-    private static let spinNanoseconds: UInt64 = 40_000
+    /// How long a worker looks for the next section before it sleeps, and the opener for the last task before it yields. A layer of a mixture has
+    /// up to half of this on one thread (router, norms, the sums of one row), and waking somebody costs as much again.
+    private static let spinNanoseconds: UInt64 = 120_000
 
     init() {
         pthread_mutex_init(mutex, nil)

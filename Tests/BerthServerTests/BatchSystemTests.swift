@@ -53,8 +53,10 @@ import Testing
         return texts
     }
 
-    @Test func answersAreThoseOfSingleRequests() async throws {
-        let daemon = try await RealDaemon()
+    /// With all experts in memory, and with a tenth of them.
+    @Test(arguments: [nil, "10%"] as [String?])
+    func answersAreThoseOfSingleRequests(experts: String?) async throws {
+        let daemon = try await RealDaemon { $0.expertMemory = experts.flatMap { PoolAmount($0) } }
         defer { daemon.stop() }
         let (input, output) = (daemon.directory + "/in.jsonl", daemon.directory + "/out.jsonl")
         try write(70, input)
@@ -68,6 +70,8 @@ import Testing
         let batch = try await end(of: id, daemon.client)
         #expect(batch.status == "completed" && batch.completedLines == 70 && batch.failedLines == 0 && batch.errorFile == nil && batch.metadata == ["a": "b"])
         #expect(try await daemon.client.batches().map(\.id) == [id])
+        let waves = try await daemon.admin.waves()
+        #expect((waves["waves"]?.int ?? 0) > 0 && waves["running"]?.int == 0 && waves["rows"]?.int == 0, "lines run in waves, whose memory is given back")
         try await daemon.client.downloadFile(try #require(batch.outputFile), to: output)
         let texts = try texts(output)
         for index in 0..<70 { #expect(try await daemon.client.complete(request(index)).text == texts[index], "line \(index)") }

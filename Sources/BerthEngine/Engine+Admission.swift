@@ -31,7 +31,7 @@ extension Engine {
         var promised = 0
         var hasFailed = false
         // Who waits for an answer comes before who does not.
-        let order = admissionOrder().partitioned { $0.request.serviceClass == .bulk }
+        let order = admissionOrder().partitioned { $0.isBulk }
         let width = order.last?.isBulk == true ? waveWidth() : 0
         for (index, request) in order.enumerated() {
             if request.isBulk, bulk.count >= width { break }
@@ -164,12 +164,12 @@ extension Engine {
 
     // MARK: growth
 
-    /// Gives every running request the page that its next token needs, oldest first, at the cost of idle adapters and of the youngest.
-    /// False where the only running request must wait until a read ends.
-    func growRunning() -> Bool {
+    /// Gives every request of the list (`\.running`, `\.bulk`) the page that its next token needs, oldest first, at the cost of idle adapters, of
+    /// bulk requests and of the youngest. False where the only request that runs must wait until a read ends.
+    func grow(_ list: KeyPath<Engine, ArrivalList>) -> Bool {
         var index = 0
-        while index < running.count {
-            let request = running[index]
+        while index < self[keyPath: list].count {
+            let request = self[keyPath: list][index]
             if request.pages.count * model.kvLayout.blockTokens < request.tokens.count {
                 switch grow(request) {
                 case .grown: break
@@ -192,9 +192,8 @@ extension Engine {
                 return .grown
             }
             if experts?.finishReads() == true { continue }
-            if let youngest = bulk.youngest {
-                preempt(youngest)
-            } else if let youngest = running.youngest, youngest !== request || running.count > 1 {
+            let isAlone = running.count + bulk.count == 1
+            if !isAlone, let youngest = bulk.youngest ?? running.youngest {
                 preempt(youngest)
                 if youngest === request { return .gone }
             } else if registry.readsInFlight > 0 {
@@ -202,6 +201,7 @@ extension Engine {
             } else {
                 fail(request, GenerationFailure(.overloaded, "the memory pool is too small for this request beside what is pinned in it"))
                 running.removeFinished()
+                bulk.removeFinished()
                 return .gone
             }
         }

@@ -5,7 +5,7 @@ import BerthModels
 
 extension Engine {
     func runBatch() {
-        guard growRunning() else {
+        guard grow(\.running) else {
             isStalled = true
             return
         }

@@ -213,7 +213,7 @@ final class ExpertCache: ExpertProvider {
     // MARK: reading
 
     /// Begins as many reads of the layer's missing experts as the disk and the pool have room for, in the order in which they will run.
-    func beginReads() {
+    private func beginReads() {
         while lane.begun < lane.order.count {
             let slot = lane.order[lane.begun]
             if case .absent = slot.state {

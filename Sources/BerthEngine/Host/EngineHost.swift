@@ -9,7 +9,6 @@ import BerthMemory
 import BerthModels
 import BerthText
 import Glibc
-import Synchronization
 
 public final class EngineHost: Sendable {
     private enum Message: Sendable {
@@ -198,11 +197,4 @@ extension GenerationEvent {
         case .prompt, .token: false
         }
     }
-}
-
-/// A mutex that several owners can hold.
-private final class Shared<Value: Sendable>: Sendable {
-    private let mutex: Mutex<Value>
-    init(_ value: Value) { mutex = Mutex(value) }
-    func withLock<Result: Sendable>(_ body: (inout Value) -> Result) -> Result { mutex.withLock { body(&$0) } }
 }

@@ -15,7 +15,7 @@ extension Engine {
         let context = min(tokens, model.contextLength)
         let others = pool.pageCount(of: .adapter) + running.requests.reduce(0) { $0 + $1.pages.count + 1 } + pool.pageCount(of: .activation)
         var situation = WavePlanner.Situation(
-            pages: max(0, min(pool.pageCount - others, .max)), pagesPerRequest: Double(context) / Double(model.kvLayout.blockTokens) + 0.5,
+            pages: max(0, pool.pageCount - others), pagesPerRequest: Double(context) / Double(model.kvLayout.blockTokens) + 0.5,
             requests: requests.count, most: mostWaveRequests)
         if let experts {
             let share = pool.share(of: .expert)
@@ -58,7 +58,7 @@ extension Engine {
     }
 
     private func beginWave() -> Bool {
-        guard growBulk(), !bulk.isEmpty else { return false }
+        guard grow(\.bulk), !bulk.isEmpty else { return false }
         var plan = StepPlan()
         if prepareWaveMemory() {
             plan.fill(from: bulk.requests, tokenBudget: waves.size.rows, logitBudget: waves.size.logitRows, pacer: nil)
@@ -111,31 +111,6 @@ extension Engine {
     }
 
     // MARK: memory
-
-    /// A page for the next token of each bulk request, at the cost of the youngest of them.
-    private func growBulk() -> Bool {
-        var index = 0
-        while index < bulk.count {
-            let request = bulk[index]
-            while request.pages.count * model.kvLayout.blockTokens < request.tokens.count {
-                if economy.makeRoom(1, for: .kv), pool.extend(request.lease!, by: 1) {
-                    request.pages.append(pool.address(of: pool.lastPage(of: request.lease!)))
-                    continue
-                }
-                if experts?.finishReads() == true { continue }
-                guard let youngest = bulk.youngest, youngest !== request || bulk.count > 1 || !running.isEmpty else {
-                    if registry.readsInFlight > 0 { return false }
-                    fail(request, GenerationFailure(.overloaded, "the memory pool is too small for this request beside what is pinned in it"))
-                    bulk.removeFinished()
-                    return true
-                }
-                preempt(youngest)
-                if youngest === request { return true }
-            }
-            index += 1
-        }
-        return true
-    }
 
     /// Memory for the rows of a wave: more of it than ordinary steps have, as long as the pool is not too small. False where there is none.
     private func prepareWaveMemory() -> Bool {

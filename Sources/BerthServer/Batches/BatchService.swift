@@ -54,7 +54,7 @@ final class BatchService: Sendable {
     }
 
     /// The store should look at the clock no later than this.
-    func wake(at second: Int) { wakeSecond.withLock { $0 = min($0 ?? second, second) } }
+    func wake(at second: Int) { wakeSecond.lower(to: second) }
 
     /// Whether the time of something has come, and `lookAtClock` should be called.
     var isDue: Bool { wakeSecond.withLock { $0.map { $0 <= wallSeconds() } ?? false } }
@@ -66,7 +66,7 @@ final class BatchService: Sendable {
         perform({ store throws(BatchError) in
             store.retry()
             let (batches, next) = try store.expire(now: wallSeconds())
-            if let next { wakeSecond.withLock { $0 = min($0 ?? next, next) } }
+            if let next { wakeSecond.lower(to: next) }
             return batches
         }, reply: reply)
     }
@@ -101,16 +101,13 @@ final class BatchService: Sendable {
                 if hasWork { onProgress() }
             } catch {
                 logger.error("a batch does not get on: \(error)")
-                let again = wallSeconds() + retrySeconds
-                wakeSecond.withLock { $0 = min($0 ?? again, again) }
+                wakeSecond.lower(to: wallSeconds() + retrySeconds)
             }
         }
     }
 }
 
-/// A mutex that several owners can hold.
-private final class Shared<Value: Sendable>: Sendable {
-    private let mutex: Mutex<Value>
-    init(_ value: Value) { mutex = Mutex(value) }
-    func withLock<Result: Sendable>(_ body: (inout Value) -> Result) -> Result { mutex.withLock { body(&$0) } }
+extension Shared<Int?> {
+    /// No later than `second`.
+    fileprivate func lower(to second: Int) { withLock { $0 = min($0 ?? second, second) } }
 }

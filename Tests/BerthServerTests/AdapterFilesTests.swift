@@ -287,7 +287,7 @@ import Testing
         try await first.admin.loadAdapter("x", path: adapters.file("x"))
         let (cache, state) = (first.directory + "/cache", first.directory + "/state")
         first.stop()
-        let name = try #require(FileManager.default.contentsOfDirectory(atPath: state).first)
+        let name = try #require(FileManager.default.contentsOfDirectory(atPath: state).first { $0.hasPrefix("adapters-") })
         #expect(!FileManager.default.fileExists(atPath: "\(cache)/\(name)"))
         try FileManager.default.moveItem(atPath: "\(state)/\(name)", toPath: "\(cache)/\(name)")
 

@@ -23,7 +23,7 @@ public struct AdapterName: Sendable, Hashable, Comparable, CustomStringConvertib
         self.text = text
     }
 
-    private static func isPart(_ bytes: Substring.UTF8View) -> Bool {
+    fileprivate static func isPart(_ bytes: Substring.UTF8View) -> Bool {
         guard let first = bytes.first, first != UInt8(ascii: "."), first != UInt8(ascii: "-") else { return false }
         return bytes.allSatisfy { byte in
             switch byte {
@@ -35,5 +35,26 @@ public struct AdapterName: Sendable, Hashable, Comparable, CustomStringConvertib
     }
 
     public static func < (left: AdapterName, right: AdapterName) -> Bool { left.text < right.text }
+    public var description: String { text }
+}
+
+/// Who a request belongs to: a name from the configuration, or `uid:1000` where no configuration names the caller. Letters, digits, `.`, `_`, `-`
+/// and `:`, not starting with `.` or `-`; 1 to `Limits.tenantNameBytes` bytes.
+public struct TenantName: Sendable, Hashable, Comparable, CustomStringConvertible {
+    public let text: String
+
+    /// Nil where `text` is not a valid name.
+    public init?(_ text: String) {
+        guard text.utf8.count <= Limits.tenantNameBytes, AdapterName.isPart(text.utf8[...]) else { return nil }
+        self.text = text
+    }
+
+    /// The tenant that a user is where no configuration says otherwise.
+    public init(uid: UInt32) { text = "uid:\(uid)" }
+
+    /// The daemon itself: what it asks of the model at start.
+    public static let daemon = TenantName("berth")!
+
+    public static func < (left: TenantName, right: TenantName) -> Bool { left.text < right.text }
     public var description: String { text }
 }

@@ -27,6 +27,7 @@ public enum Limits {
 
     // MARK: adapters
     public static let adapterNameBytes = 128
+    public static let tenantNameBytes = 64
     public static let adapterRank = 1024
     /// Keys of `rank_pattern` or `alpha_pattern`, their length, and the steps that matching one of them may take.
     public static let adapterPatterns = 65_536

@@ -70,6 +70,12 @@ extension Engine {
         stir()
     }
 
+    /// Replaces what tenants may have. Requests that are here go on under the new rules.
+    public func setTenants(_ policies: [TenantName: TenantPolicy]) {
+        tenants = policies
+        stir()
+    }
+
     // MARK: accounts
 
     public var adapters: [AdapterStatus] { registry.statuses }

@@ -58,6 +58,8 @@ public final class Engine {
     /// The same for requests that nobody waits for: they run in waves.
     var bulk = ArrivalList()
     var waves = Waves()
+    /// What tenants may have; who is not in it has the defaults.
+    var tenants: [TenantName: TenantPolicy] = [:]
     private var arrivals: UInt64 = 0
     var isDraining = false
     /// Something changed that may let a waiting request in.

@@ -40,6 +40,8 @@ public enum ServiceClass: String, Sendable {
 /// One sequence to generate.
 public struct GenerationRequest: Sendable {
     public let id: RequestID
+    /// Whose it is: who may find its prompt in the prefix cache, and whose share of the machine it takes.
+    public var tenant = TenantName.daemon
     /// The adapter to apply; nil is the base model.
     public var adapter: AdapterName?
     /// At least one token; with `maxTokens`, no longer than the context.
@@ -127,9 +129,12 @@ public enum FinishReason: String, Sendable {
 public struct Usage: Sendable, Equatable {
     public var promptTokens = 0
     public var completionTokens = 0
-    public init(promptTokens: Int = 0, completionTokens: Int = 0) {
+    /// Of the prompt's tokens, those whose keys and values were there already.
+    public var cachedTokens = 0
+    public init(promptTokens: Int = 0, completionTokens: Int = 0, cachedTokens: Int = 0) {
         self.promptTokens = promptTokens
         self.completionTokens = completionTokens
+        self.cachedTokens = cachedTokens
     }
 }
 

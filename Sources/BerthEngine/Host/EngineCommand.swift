@@ -12,6 +12,8 @@ public enum EngineCommand: Sendable {
     case unregister(AdapterName)
     /// → `.done`
     case pin(AdapterName, Bool)
+    /// What tenants may have, all of them. → `.done`
+    case setTenants([TenantName: TenantPolicy])
     /// → `.adapters`
     case listAdapters
     /// → `.requests`
@@ -49,6 +51,7 @@ extension Engine {
             case .reject(let name, let reason): rejectAdapter(name, reason: reason)
             case .unregister(let name): try unregisterAdapter(name)
             case .pin(let name, let isPinned): try setPinned(name, isPinned)
+            case .setTenants(let policies): setTenants(policies)
             case .listAdapters: return .adapters(adapters)
             case .listRequests: return .requests(requests)
             case .pool: return .pool(poolSnapshot)

@@ -42,6 +42,10 @@ public enum Limits {
     // MARK: experts
     /// Experts that are read from disk at the same time, and threads that read them.
     public static let expertReads = 6
+    /// Reads that a wave may have begun: the disk has something to do while a piece computes.
+    public static let waveReads = 32
+    /// The same beside streams, whose next step must not wait for them.
+    public static let guestReads = 3
     /// Reads begun on a guess about the next layer that may be under way.
     public static let expertGuesses = 8
     /// Reads begun between two steps that may be under way.

@@ -39,11 +39,11 @@ import Testing
     @Test func guessesWaitUntilNobodyElseReads() {
         let gate = Gate()
         let reader = ExpertReaderThreads(threads: 2, bytesPerExpert: 1) { gate.perform($0) }
-        reader.begin(read(1), isSpeculative: false)
+        reader.begin(read(1), .step)
         gate.starts.wait()
-        reader.begin(read(2), isSpeculative: true)
-        reader.begin(read(3), isSpeculative: true)
-        reader.begin(read(4), isSpeculative: false)
+        reader.begin(read(2), .guess)
+        reader.begin(read(3), .guess)
+        reader.begin(read(4), .step)
         gate.starts.wait()
         // Both threads read what is waited for; a guess that has not started can be taken back.
         #expect(gate.started.withLock { $0 } == [1, 4])
@@ -58,19 +58,19 @@ import Testing
     @Test func aPromotedGuessIsWaitedFor() {
         let gate = Gate()
         let reader = ExpertReaderThreads(threads: 2, bytesPerExpert: 1) { gate.perform($0) }
-        reader.begin(read(1), isSpeculative: false)
+        reader.begin(read(1), .step)
         gate.starts.wait()
-        reader.begin(read(2), isSpeculative: true)
+        reader.begin(read(2), .guess)
         reader.promote(ExpertID(layer: 0, expert: 2))
         gate.starts.wait()
         #expect(gate.started.withLock { $0 } == [1, 2])
         // Promoted while it is read, it keeps other guesses from starting.
         for _ in 0..<2 { gate.permits.signal() }
         _ = results(reader, 2)
-        reader.begin(read(5), isSpeculative: true)
+        reader.begin(read(5), .guess)
         gate.starts.wait()
         reader.promote(ExpertID(layer: 0, expert: 5))
-        reader.begin(read(6), isSpeculative: true)
+        reader.begin(read(6), .guess)
         gate.permits.signal()
         gate.starts.wait()
         #expect(results(reader, 1).map(\.id.expert) == [5])
@@ -79,12 +79,37 @@ import Testing
         reader.stop()
     }
 
+    @Test func waveReadsAreHeldWhileAStepIsUnderWay() {
+        let gate = Gate()
+        let reader = ExpertReaderThreads(threads: 2, bytesPerExpert: 1) { gate.perform($0) }
+        reader.holdWaves(true)
+        reader.begin(read(1), .wave)
+        reader.begin(read(2), .step)
+        gate.starts.wait()
+        reader.begin(read(3), .guess)
+        // The guess waits for the step's read, the wave's for the step; what a wave began can be wanted by a step.
+        reader.begin(read(4), .wave)
+        reader.promote(ExpertID(layer: 0, expert: 4))
+        gate.starts.wait()
+        #expect(gate.started.withLock { $0 } == [2, 4])
+        for _ in 0..<3 { gate.permits.signal() }
+        #expect(Set(results(reader, 3).map(\.id.expert)) == [2, 3, 4])
+        // Nothing else can come: whoever waits must not wait for ever.
+        gate.permits.signal()
+        #expect(results(reader, 1).map(\.id.expert) == [1])
+        reader.begin(read(5), .wave)
+        reader.holdWaves(false)
+        gate.permits.signal()
+        #expect(results(reader, 1).map(\.id.expert) == [5])
+        reader.stop()
+    }
+
     @Test func aFailedReadIsTriedAgain() {
         let gate = Gate()
         gate.failing.withLock { $0 = [1: 1, 2: 2] }
         let reader = ExpertReaderThreads(threads: 1, bytesPerExpert: 1) { gate.perform($0) }
-        reader.begin(read(1), isSpeculative: false)
-        reader.begin(read(2), isSpeculative: false)
+        reader.begin(read(1), .step)
+        reader.begin(read(2), .step)
         for _ in 0..<4 { gate.permits.signal() }
         let failures = Dictionary(uniqueKeysWithValues: results(reader, 2).map { ($0.id.expert, $0.failure) })
         #expect(failures == [1: nil, 2: "broken"])

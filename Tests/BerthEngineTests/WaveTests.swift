@@ -55,12 +55,12 @@ import Testing
 
     /// Where a stream needs the pages, bulk requests give theirs up, even in the middle of a wave.
     @Test func bulkGivesWayToStreams() throws {
-        let harness = try Harness(pages: 16)
+        let harness = try Harness(pages: 12)
         let requests = (1...4).map { bulk(UInt64($0), prompt: 40, maxTokens: 20) }
         for request in requests { harness.submit(request) }
         harness.step()
         harness.step()
-        var stream = bulk(1000, prompt: 150, maxTokens: 60)
+        var stream = bulk(1000, prompt: 130, maxTokens: 30)
         stream.serviceClass = .interactive
         harness.submit(stream)
         harness.run()

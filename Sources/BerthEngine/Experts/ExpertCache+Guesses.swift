@@ -46,23 +46,25 @@ extension ExpertCache {
 
     /// A layer has come: its guesses are settled.
     func settleGuesses(ofLayer number: Int) {
-        guard guessesInFlight > 0 else { return }
+        guard guessesInFlight + waveReadsInFlight > 0 else { return }
         for slot in slots(ofLayer: number) {
             guard case .reading(isSpeculative: true) = slot.state else { continue }
             let wasGuess = slot.unproven == .guess
             if slot.isNeeded {
-                supply.reader.promote(slot.id)
+                countAhead(slot, -1)
                 slot.state = .reading(isSpeculative: false)
-                guessesInFlight -= 1
                 continue
             }
+            // What a wave will want is not this step's to take back.
+            if slot.unproven == .wave, present == .ordinary { continue }
             if wasGuess { account.wrongGuesses += 1 }
-            slot.unproven = nil
             if supply.reader.cancel(slot.id) {
                 readsInFlight -= 1
-                guessesInFlight -= 1
+                countAhead(slot, -1)
                 if wasGuess { account.cancelledGuesses += 1 }
                 leave(slot)
+            } else if wasGuess {
+                slot.unproven = nil
             }
         }
     }

@@ -32,10 +32,15 @@ final class ExpertCache: ExpertProvider {
     /// How fast tokens pass where nothing is waited for.
     var speed = ResidentSpeed()
     var readsInFlight = 0
-    /// Those of `readsInFlight` that are speculative.
+    /// Those of `readsInFlight` that are speculative: for steps, and for waves.
     var guessesInFlight = 0
+    var waveReadsInFlight = 0
     /// Experts that may leave: in memory, and not needed by the present layer.
     private(set) var evictable = 0
+    /// Streams run beside the wave: it keeps to a small part of the pool (`ExpertCache+Waves.swift`).
+    var isBesideStreams = false
+    /// What the wave has brought there, the oldest first.
+    var waveSlots: [ExpertSlot] = []
     /// What is to be read while nothing else happens, last one first.
     private var warmList: [Int] = []
 
@@ -102,7 +107,7 @@ final class ExpertCache: ExpertProvider {
         account.rows += lane.rowNumbers.count
         let capacity = min(slots.count, (min(pool.ceilingRoom(for: .expert), pool.sharedRoom(for: .expert)) + pool.pageCount(of: .expert)) / pagesPerExpert)
         if capacity != policy.capacity, capacity > 0 { policy.capacity = capacity }
-        policy.beginStep()
+        if !isGuest { policy.beginStep() }
     }
 
     /// What has become of the step: failures by the number of the sequence.
@@ -143,7 +148,7 @@ final class ExpertCache: ExpertProvider {
         for slot in active { claim(slot) }
         let choices = UnsafeBufferPointer(start: demand.experts, count: demand.rows * demand.chosen)
         lane.rowNumbers.withUnsafeBufferPointer { rows in
-            policy.noteUse(layer: number, choices: choices, slots: rows)
+            if !isGuest { policy.noteUse(layer: number, choices: choices, slots: rows) }
             recorder?.turn(step: policy.position.step, layer: number, choices: choices, slots: rows)
         }
         settleGuesses(ofLayer: number)
@@ -151,6 +156,7 @@ final class ExpertCache: ExpertProvider {
         lane.order = []
         layerUses[number] += active.count
         for slot in active {
+            if !isGuest { slot.isWaves = false }
             switch slot.state {
             case .resident:
                 lane.order.append(slot)
@@ -159,13 +165,14 @@ final class ExpertCache: ExpertProvider {
                 switch slot.unproven {
                 case .guess: account.usefulGuesses += 1
                 case .queue: account.usefulQueueReads += 1
-                case nil: break
+                case .wave, nil: break
                 }
                 slot.unproven = nil
             case .reading:
                 reading.append(slot)
                 if slot.unproven == .guess { account.lateGuesses += 1 } else { account.misses += 1 }
                 slot.unproven = nil
+                if present == .ordinary { supply.reader.promote(slot.id) }
             case .absent, .lost:
                 absent.append(slot)
                 account.misses += 1
@@ -206,6 +213,7 @@ final class ExpertCache: ExpertProvider {
     func end() {
         for slot in lane.order { if case .lost = slot.state { slot.state = .absent } }
         lane.order.removeAll(keepingCapacity: true)
+        if let layer = lane.demand?.layer { lane.last = number(ofLayer: layer) }
         (lane.demand, lane.begun, lane.run) = (nil, 0, 0)
         takeResults(waits: false)
     }
@@ -217,12 +225,15 @@ final class ExpertCache: ExpertProvider {
         while lane.begun < lane.order.count {
             let slot = lane.order[lane.begun]
             if case .absent = slot.state {
-                guard readsInFlight - guessesInFlight < Limits.expertReads, read(slot, below: .infinity) else { return }
+                guard readsInFlight - guessesInFlight - waveReadsInFlight < mostReads, read(slot, below: .infinity) else { return }
             }
             lane.begun += 1
         }
-        if present == .wave { readOn() }
+        if present == .wave { readOn(after: number(ofLayer: lane.demand!.layer)) }
     }
+
+    /// Reads of the layer's experts that may have been begun. A wave computes for long between two looks at the disk, so it gives it more to do.
+    private var mostReads: Int { present == .wave ? mostWaveReads : Limits.expertReads }
 
     /// The layer needs the expert: it does not leave.
     func claim(_ slot: ExpertSlot) {
@@ -242,6 +253,7 @@ final class ExpertCache: ExpertProvider {
     /// `ahead` says why, where nobody waits for it.
     func read(_ slot: ExpertSlot, ahead: ExpertSlot.Speculation? = nil, below value: Double) -> Bool {
         let isSpeculative = ahead != nil
+        guard !isGuest || makeGuestRoom() else { return false }
         guard economy.makeRoom(pagesPerExpert, for: .expert, below: value), let lease = pool.reserve(pagesPerExpert, for: .expert) else { return false }
         let memory: UnsafeMutableRawPointer
         do {
@@ -251,12 +263,23 @@ final class ExpertCache: ExpertProvider {
             return false
         }
         slot.lease = consume lease
+        if isGuest { enterAsGuest(slot) }
         slot.state = .reading(isSpeculative: isSpeculative)
         slot.unproven = ahead
         readsInFlight += 1
-        if isSpeculative { guessesInFlight += 1 }
-        supply.reader.begin(ExpertRead(id: slot.id, memory: memory), isSpeculative: isSpeculative)
+        if isSpeculative { countAhead(slot, 1) }
+        let urgency: ExpertReadUrgency = switch ahead {
+        case .guess, .queue: .guess
+        case .wave: .wave
+        case nil: present == .wave ? .wave : .step
+        }
+        supply.reader.begin(ExpertRead(id: slot.id, memory: memory), urgency)
         return true
+    }
+
+    /// A speculative read begins, or is one no longer.
+    func countAhead(_ slot: ExpertSlot, _ count: Int) {
+        if slot.unproven == .wave { waveReadsInFlight += count } else { guessesInFlight += count }
     }
 
     func takeResults(waits: Bool) {
@@ -265,7 +288,7 @@ final class ExpertCache: ExpertProvider {
             let slot = slots(ofLayer: number(ofLayer: result.id.layer))[result.id.expert]
             guard case .reading(let isSpeculative) = slot.state else { preconditionFailure("\(result.id) was reported without being read") }
             readsInFlight -= 1
-            if isSpeculative { guessesInFlight -= 1 }
+            if isSpeculative { countAhead(slot, -1) }
             if let failure = result.failure {
                 account.failedReads += 1
                 leave(slot)
@@ -287,7 +310,7 @@ final class ExpertCache: ExpertProvider {
         for slot in slots {
             guard case .reading(isSpeculative: true) = slot.state, supply.reader.cancel(slot.id) else { continue }
             readsInFlight -= 1
-            guessesInFlight -= 1
+            countAhead(slot, -1)
             leave(slot)
         }
         while readsInFlight > 0 { takeResults(waits: true) }
@@ -303,6 +326,7 @@ final class ExpertCache: ExpertProvider {
         if let lease = slot.lease.take() { pool.release(lease) }
         slot.state = .absent
         slot.unproven = nil
+        slot.isWaves = false
     }
 
     /// The layer goes on without this expert; the requests whose rows chose it end with the step.
@@ -368,7 +392,7 @@ final class ExpertCache: ExpertProvider {
             }
         }
         precondition(free == evictable, "\(evictable) experts are counted as free to leave, and \(free) are")
-        precondition(reading == readsInFlight && guesses == guessesInFlight, "\(readsInFlight) reads are counted and \(reading) under way")
+        precondition(reading == readsInFlight && guesses == guessesInFlight + waveReadsInFlight, "\(readsInFlight) reads are counted and \(reading) under way")
         return pages
     }
 }

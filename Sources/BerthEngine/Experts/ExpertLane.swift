@@ -28,12 +28,15 @@ struct ExpertLane {
     var begun = 0
     /// Positions that have run.
     var run = 0
+    /// The number of the layer that was passed last.
+    var last: Int?
 }
 
 extension ExpertCache {
     /// The steps of this lane go on; another one that is in a layer stands.
     func enter(_ other: StepLane) {
         guard other != present else { return }
+        supply.reader.holdWaves(other == .ordinary)
         for slot in lane.order[lane.run...] {
             unclaim(slot)
             // The requests that it harms are known; the other step may have more luck.
@@ -47,21 +50,6 @@ extension ExpertCache {
         // What was read before may have left.
         lane.begun = lane.run
     }
-
-    /// A wave's next layer will want most of its experts: while this one computes, the disk goes on with those that are missing there.
-    func readOn() {
-        guard supply.options.prefetches, let demand = lane.demand, lane.begun == lane.order.count else { return }
-        let next = (number(ofLayer: demand.layer) + 1) % supply.layers.count
-        for slot in slots(ofLayer: next) {
-            guard readsInFlight < Limits.expertReads else { return }
-            guard case .absent = slot.state else { continue }
-            guard read(slot, ahead: .queue, below: value(ofChance: Self.nextLayerChance)) else { return }
-            account.queueReads += 1
-        }
-    }
-
-    /// Of experts that a wave's next layer wants, of what it replaces.
-    private static let nextLayerChance = 0.5
 
     /// The wave is given up, in whatever layer it is: nobody will ask for the rest of it.
     func abandonWave() {

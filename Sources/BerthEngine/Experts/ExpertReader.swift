@@ -45,12 +45,25 @@ public struct ExpertReaderAccount: Sendable, Equatable {
     public var speed: Double? { busyNanoseconds > 1_000_000 ? Double(bytes) / Double(busyNanoseconds) : nil }
 }
 
+/// Who a read is for. What comes first is read first; the others start only while nothing before them waits or is under way.
+public enum ExpertReadUrgency: Int, Sendable, CaseIterable {
+    /// A step waits for it.
+    case step
+    /// A wave wants it, in this layer or the next.
+    case wave
+    /// A guess that may prove wrong.
+    case guess
+}
+
 /// Called by the engine's thread. An expert has at most one read under way.
 public protocol ExpertReader: AnyObject {
-    /// Returns at once. A speculative read starts only while no other is waiting or under way.
-    func begin(_ read: ExpertRead, isSpeculative: Bool)
-    /// The expert is wanted after all: its read is speculative no longer.
+    /// Returns at once.
+    func begin(_ read: ExpertRead, _ urgency: ExpertReadUrgency)
+    /// A step waits for this expert now. Nothing happens where it is read already, or is not on its way.
     func promote(_ id: ExpertID)
+    /// While a step is under way, waves' reads do not start: the disk is the step's, also between two of its layers. Unless the engine waits and nothing
+    /// else can come.
+    func holdWaves(_ isHeld: Bool)
     /// True where the read had not started; it will not be reported. False where it is under way or done.
     func cancel(_ id: ExpertID) -> Bool
     /// Results that are there, each once. Waits for one where `waits`; a read must be under way then.

@@ -11,6 +11,8 @@ final class ExpertSlot {
         case guess
         /// The next step's requests used it last.
         case queue
+        /// A wave's next layer will want it.
+        case wave
     }
 
     enum State {
@@ -29,6 +31,8 @@ final class ExpertSlot {
     var lease: Lease?
     /// The present layer needs it and it has not run: it does not leave.
     var isNeeded = false
+    /// A wave brought it beside streams, and none of them has used it since.
+    var isWaves = false
     /// It was read ahead, and nobody has used it yet.
     var unproven: Speculation?
 

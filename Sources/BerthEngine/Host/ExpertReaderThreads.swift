@@ -1,6 +1,6 @@
 // Threads that read experts while the engine computes, or waits for them.
 //
-// Two queues under one lock: what a layer waits for comes first, guesses only while nothing else is queued or under way.
+// Three queues under one lock: what a step waits for comes first, what waves want while no step reads, guesses while nobody does.
 
 import BerthCore
 import BerthModels
@@ -13,11 +13,13 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
     private let monitor = Monitor(conditions: 2)
     /// Conditions of the monitor: there may be something to read; there is a result.
     private static let (work, done) = (0, 1)
-    private var demands: [ExpertRead] = []
-    private var guesses: [ExpertRead] = []
-    /// Reads under way that somebody waits for; the others are guesses.
-    private var demandsUnderWay = 0
-    private var underWay: [ExpertID: Bool] = [:]
+    private var queues = ExpertReadUrgency.allCases.map { _ in [ExpertRead]() }
+    private var underWay: [ExpertID: ExpertReadUrgency] = [:]
+    /// Reads under way, by urgency.
+    private var underWayCounts = ExpertReadUrgency.allCases.map { _ in 0 }
+    private var holdsWaves = false
+    /// The engine waits for a result.
+    private var isAwaited = false
     private var finished: [ExpertReadResult] = []
     private var isClosed = false
     private var sums = ExpertReaderAccount()
@@ -47,38 +49,53 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
 
     // MARK: on the engine's thread
 
-    public func begin(_ read: ExpertRead, isSpeculative: Bool) {
+    public func begin(_ read: ExpertRead, _ urgency: ExpertReadUrgency) {
         monitor.locked {
-            if isSpeculative { guesses.append(read) } else { demands.append(read) }
+            queues[urgency.rawValue].append(read)
             monitor.signal(Self.work)
         }
     }
 
     public func promote(_ id: ExpertID) {
         monitor.locked {
-            if let index = guesses.firstIndex(where: { $0.id == id }) {
-                demands.append(guesses.remove(at: index))
+            if let read = remove(id, from: [.wave, .guess]) {
+                queues[ExpertReadUrgency.step.rawValue].append(read)
                 monitor.signal(Self.work)
-            } else if underWay[id] == true {
-                underWay[id] = false
-                demandsUnderWay += 1
+            } else if let before = underWay[id] {
+                underWay[id] = .step
+                underWayCounts[before.rawValue] -= 1
+                underWayCounts[ExpertReadUrgency.step.rawValue] += 1
             }
         }
     }
 
-    public func cancel(_ id: ExpertID) -> Bool {
+    public func cancel(_ id: ExpertID) -> Bool { monitor.locked { remove(id, from: [.wave, .guess]) != nil } }
+
+    public func holdWaves(_ isHeld: Bool) {
         monitor.locked {
-            guard let index = guesses.firstIndex(where: { $0.id == id }) else { return false }
-            guesses.remove(at: index)
-            return true
+            guard holdsWaves != isHeld else { return }
+            holdsWaves = isHeld
+            if !isHeld { monitor.broadcast(Self.work) }
         }
+    }
+
+    /// Takes a read back that has not started. Under the lock.
+    private func remove(_ id: ExpertID, from urgencies: [ExpertReadUrgency]) -> ExpertRead? {
+        for urgency in urgencies {
+            guard let index = queues[urgency.rawValue].firstIndex(where: { $0.id == id }) else { continue }
+            return queues[urgency.rawValue].remove(at: index)
+        }
+        return nil
     }
 
     public func results(waits: Bool) -> [ExpertReadResult] {
         monitor.locked {
             if waits, finished.isEmpty {
                 let start = EngineHost.monotonicNanoseconds()
+                isAwaited = true
+                if holdsWaves { monitor.broadcast(Self.work) }
                 while finished.isEmpty, !isClosed { monitor.wait(Self.done) }
+                isAwaited = false
                 sums.waitedNanoseconds += EngineHost.monotonicNanoseconds() - start
             }
             defer { finished.removeAll(keepingCapacity: true) }
@@ -101,24 +118,23 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
     // MARK: on the reader's threads
 
     private func run() {
-        while let (read, isGuess) = take() {
+        while let read = take() {
             var failure = perform(read)
             let isRetry = failure != nil
             if isRetry { failure = perform(read) }
-            report(read, isGuess: isGuess, failure, isRetry: isRetry)
+            report(read, failure, isRetry: isRetry)
         }
     }
 
-    private func take() -> (read: ExpertRead, isGuess: Bool)? {
+    private func take() -> ExpertRead? {
         monitor.locked {
             while !isClosed {
-                let isGuess = demands.isEmpty
-                if !isGuess || (!guesses.isEmpty && demandsUnderWay == 0) {
-                    let read = isGuess ? guesses.removeFirst() : demands.removeFirst()
+                if let urgency = nextUrgency {
+                    let read = queues[urgency.rawValue].removeFirst()
                     if underWay.isEmpty { busySince = EngineHost.monotonicNanoseconds() }
-                    underWay[read.id] = isGuess
-                    if !isGuess { demandsUnderWay += 1 }
-                    return (read, isGuess)
+                    underWay[read.id] = urgency
+                    underWayCounts[urgency.rawValue] += 1
+                    return read
                 }
                 monitor.wait(Self.work)
             }
@@ -126,16 +142,27 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
         }
     }
 
-    private func report(_ read: ExpertRead, isGuess: Bool, _ failure: String?, isRetry: Bool) {
+    /// Of which queue the next read may start; nil where none may. Under the lock.
+    private var nextUrgency: ExpertReadUrgency? {
+        for urgency in ExpertReadUrgency.allCases {
+            if !queues[urgency.rawValue].isEmpty, urgency != .wave || !holdsWaves { return urgency }
+            // What is less urgent waits for those under way.
+            if underWayCounts[urgency.rawValue] > 0 { return nil }
+        }
+        // Nothing else can come: whoever waits, waits for these.
+        return isAwaited && underWay.isEmpty && !queues[ExpertReadUrgency.wave.rawValue].isEmpty ? .wave : nil
+    }
+
+    private func report(_ read: ExpertRead, _ failure: String?, isRetry: Bool) {
         monitor.locked {
             // It may have been promoted meanwhile.
-            if underWay.removeValue(forKey: read.id) == false { demandsUnderWay -= 1 }
+            underWayCounts[underWay.removeValue(forKey: read.id)!.rawValue] -= 1
             if underWay.isEmpty { sums.busyNanoseconds += EngineHost.monotonicNanoseconds() - busySince }
             sums.bytes += bytesPerExpert
             if isRetry { sums.retries += 1 }
             finished.append(ExpertReadResult(id: read.id, failure: failure))
             monitor.signal(Self.done)
-            if demandsUnderWay == 0, !guesses.isEmpty { monitor.broadcast(Self.work) }
+            if nextUrgency != nil { monitor.broadcast(Self.work) }
         }
     }
 }

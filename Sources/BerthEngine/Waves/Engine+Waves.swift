@@ -51,8 +51,10 @@ extension Engine {
         }
         guard let wave = waves.current else { return }
         experts?.enter(.wave)
+        experts?.besideStreams(!running.isEmpty && !isStalled)
         waves.pace.beginPiece(now: now)
         waves.elapsed += waves.pace.takeLastPiece()
+        experts?.readOn()
         if wave.pass.advance() { return }
         endWave(wave)
     }

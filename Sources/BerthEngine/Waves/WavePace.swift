@@ -6,15 +6,18 @@
 /// Times in nanoseconds; a pure value.
 struct WavePace {
     /// Of an ordinary step's time.
-    static let share = 0.25
+    static let share = 0.2
     /// How much of an earlier maximum is left after another piece.
     private static let fading = 0.98
 
     private var credit = 0.0
     /// What a piece takes, about the longest of late.
     private(set) var piece = 0.0
-    /// A piece beside streams shall take about this long.
+    /// A piece beside streams shall take about this long, and no longer than the streams' own steps of late: then nobody waits more than twice as long.
     private static let wantedPiece = 40e6
+    private static let leastPiece = 5e6
+    private var step = 0.0
+    private var wantedPiece: Double { min(Self.wantedPiece, max(Self.leastPiece, 0.8 * step)) }
     private static let leastPartRows = 32
     private var partRows = Int.max
     /// When the piece began whose time is not known yet.
@@ -22,7 +25,10 @@ struct WavePace {
     private var lastPiece: UInt64 = 0
 
     /// An ordinary step has taken so long.
-    mutating func stepTook(_ time: UInt64) { credit = min(credit + Self.share * Double(time), max(piece, Double(time))) }
+    mutating func stepTook(_ time: UInt64) {
+        step = step == 0 ? Double(time) : step + (Double(time) - step) / 8
+        credit = min(credit + Self.share * Double(time), max(piece, Double(time)))
+    }
 
     mutating func beginPiece(now: UInt64) { begun = now }
 
@@ -50,10 +56,10 @@ struct WavePace {
         guard besideStreams else { return most }
         let before = min(partRows, most)
         partRows = before
-        if piece > 2 * Self.wantedPiece, before > Self.leastPartRows {
+        if piece > 2 * wantedPiece, before > Self.leastPartRows {
             partRows = max(Self.leastPartRows, before / 2)
             piece /= 2
-        } else if piece < Self.wantedPiece {
+        } else if piece < wantedPiece {
             partRows = min(most, before * 2)
         }
         return partRows

@@ -10,7 +10,7 @@ import Testing
 final class FakeExpertReader: ExpertReader {
     private var random: RandomSource
     private let image: ExpertImage
-    private var waiting: [(read: ExpertRead, isSpeculative: Bool)] = []
+    private var waiting: [(read: ExpertRead, urgency: ExpertReadUrgency)] = []
     /// Experts that cannot be read.
     var broken: Set<ExpertID> = []
     /// Results come at once and in order.
@@ -23,14 +23,16 @@ final class FakeExpertReader: ExpertReader {
         random = RandomSource(seed: seed)
     }
 
-    func begin(_ read: ExpertRead, isSpeculative: Bool) {
+    func begin(_ read: ExpertRead, _ urgency: ExpertReadUrgency) {
         #expect(!waiting.contains { $0.read.id == read.id }, "\(read.id) is read twice at a time")
-        waiting.append((read, isSpeculative))
+        waiting.append((read, urgency))
     }
 
     func promote(_ id: ExpertID) {
-        for index in waiting.indices where waiting[index].read.id == id { waiting[index].isSpeculative = false }
+        for index in waiting.indices where waiting[index].read.id == id { waiting[index].urgency = .step }
     }
+
+    func holdWaves(_ isHeld: Bool) {}
 
     func cancel(_ id: ExpertID) -> Bool {
         guard let index = waiting.firstIndex(where: { $0.read.id == id }), isPrompt || Bool.random(using: &random) else { return false }

@@ -39,6 +39,11 @@ public enum Limits {
     /// Adapters that are read from disk at the same time.
     public static let adapterReads = 4
 
+    // MARK: prefixes
+    /// Trees of blocks that are remembered though nothing is in them, and blocks that are looked at for the longest common beginning.
+    public static let prefixScopes = 4096
+    public static let prefixCandidates = 16
+
     // MARK: experts
     /// Experts that are read from disk at the same time, and threads that read them.
     public static let expertReads = 6

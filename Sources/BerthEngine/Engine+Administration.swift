@@ -16,6 +16,10 @@ public struct EngineCounters: Sendable, Equatable {
     public var waves = 0
     public var abandonedWaves = 0
     public var preemptions = 0
+    /// Tokens of prompts that were looked up in the prefix cache, and found there; blocks that left it for others' sake.
+    public var prefixQueries = 0
+    public var prefixHits = 0
+    public var prefixEvictions = 0
     public var finishedRequests = 0
     public var cancelledRequests = 0
     public var failedRequests = 0
@@ -86,7 +90,8 @@ extension Engine {
     public var poolSnapshot: PoolSnapshot {
         var snapshot = pool.snapshot
         let bytesPerToken = model.kvLayout.pageBytes / model.kvLayout.blockTokens
-        for request in running.requests + bulk.requests { snapshot.kv.wasteBytes += request.pages.count * pool.pageBytes - request.computed * bytesPerToken }
+        snapshot.kv.wasteBytes = prefixes.blockCount * pool.pageBytes - prefixes.heldTokens * bytesPerToken
+        snapshot.kv.cached = prefixes.idleCount
         snapshot.adapter.wasteBytes = registry.wasteBytes
         snapshot.expert.wasteBytes = experts?.wasteBytes ?? 0
         return snapshot
@@ -94,6 +99,7 @@ extension Engine {
 
     public var counterSnapshot: EngineCounters {
         var counters = counters
+        (counters.prefixQueries, counters.prefixHits, counters.prefixEvictions) = (prefixes.queriedTokens, prefixes.foundTokens, prefixes.evictions)
         counters.adapterLoads = registry.loads
         counters.adapterEvictions = registry.evictions
         counters.failedAdapterReads = registry.failedReads
@@ -106,35 +112,35 @@ extension Engine {
     public func checkInvariants() {
         pool.checkInvariants()
         precondition(active.count == running.count + bulk.count + waiting.count, "a request is in no list, or in two")
-        var pages = 0
-        var leases = 0
         var uses: [ObjectIdentifier: (adapter: Adapter, running: Int, bound: Int)] = [:]
         for request in running.requests + bulk.requests {
-            precondition(request.isRunning && request.lease != nil, "request \(request.request.id) runs without pages")
-            let held = pool.pageCount(of: request.lease!)
-            precondition(held == request.pages.count && request.computed <= held * model.kvLayout.blockTokens && request.pending > 0)
+            precondition(request.isRunning && !request.blocks.isEmpty, "request \(request.request.id) runs without pages")
+            let held = request.blocks.count
+            precondition(request.pages == request.blocks.map { $0.address! } && request.computed <= held * model.kvLayout.blockTokens && request.pending > 0)
+            for (index, block) in request.blocks.enumerated() where configuration.cachesPrefixes {
+                let first = index * model.kvLayout.blockTokens
+                let end = min(request.computed, first + model.kvLayout.blockTokens)
+                precondition(block.tokens.elementsEqual(request.tokens[min(first, end)..<end]), "request \(request.request.id) stands on others' tokens")
+            }
             precondition(request.adapter != nil || request.request.adapter == nil, "request \(request.request.id) runs without its adapter")
             precondition(request.adapter == nil || request.adapter!.weights != nil, "request \(request.request.id) runs on an adapter that is not in memory")
-            pages += held
-            leases += 1
         }
         for request in waiting.requests {
-            precondition(!request.isRunning && request.lease == nil && request.pages.isEmpty && request.computed == 0, "request \(request.request.id) waits with pages")
+            precondition(!request.isRunning && request.blocks.isEmpty && request.pages.isEmpty && request.computed == 0, "request \(request.request.id) waits with pages")
         }
         for request in waves.departed {
             precondition(waves.current?.contains(request) == true, "request \(request.request.id) holds on to pages for no wave")
-            pages += pool.pageCount(of: request.lease!)
         }
         precondition((waves.memory == nil ? 0 : pool.pageCount(of: waves.memory!)) == pool.pageCount(of: .activation), "waves and the pool disagree on pages")
         for request in Array(active.values) + waves.departed {
             guard let adapter = request.adapter else { continue }
             let known = uses[ObjectIdentifier(adapter)] ?? (adapter, 0, 0)
-            uses[ObjectIdentifier(adapter)] = (adapter, known.running + (request.lease != nil ? 1 : 0), known.bound + 1)
+            uses[ObjectIdentifier(adapter)] = (adapter, known.running + (request.blocks.isEmpty ? 0 : 1), known.bound + 1)
         }
         for (adapter, running, bound) in uses.values {
             precondition(adapter.runningRequests == running && adapter.boundRequests == bound, "adapter \(adapter.name) miscounts its requests")
         }
-        precondition(pages == pool.pageCount(of: .kv), "requests hold \(pages) pages, the pool has leased \(pool.pageCount(of: .kv)) for KV")
+        prefixes.checkInvariants(holders: (running.requests + bulk.requests + waves.departed).flatMap(\.blocks))
         precondition((experts?.checkInvariants() ?? 0) == pool.pageCount(of: .expert), "experts and the pool disagree on pages")
         precondition(registry.checkInvariants() == pool.pageCount(of: .adapter), "adapters and the pool disagree on pages")
         precondition(hasWork || waiting.isEmpty || !running.isEmpty || !bulk.isEmpty || registry.readsInFlight > 0, "requests wait and nothing will wake them")

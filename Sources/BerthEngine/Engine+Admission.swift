@@ -18,6 +18,8 @@ extension Engine {
         case admitted
         /// Its adapter is on its way, or must wait for another read.
         case waitsForDisk
+        /// Somebody who runs is computing what it begins with.
+        case waitsForPrefix
         /// Somebody must give up pages first.
         case waitsForPages
         case failed(GenerationFailure)
@@ -51,6 +53,7 @@ extension Engine {
             case .waitsForDisk:
                 request.phase = .waitingForAdapter
                 promised += blocks(request.tokens.count)
+            case .waitsForPrefix: request.phase = .waitingForPrefix
             case .failed(let failure):
                 hasFailed = true
                 fail(request, failure)
@@ -125,15 +128,16 @@ extension Engine {
             }
         }
         guard request.isBulk || running.count < configuration.runningRequests else { return .waitsForPages }
+        if isBeingComputed(by: request, adapter) { return .waitsForPrefix }
         if let adapter { registry.beginUse(adapter, now: now) }
+        let isNew = request.adapter == nil
+        request.adapter = adapter
         guard leasePages(for: request, leaving: reserve) else {
+            if isNew { request.adapter = nil }
             if let adapter { registry.endUse(adapter, now: now) }
             return .waitsForPages
         }
-        if let adapter, request.adapter == nil {
-            request.adapter = adapter
-            registry.bind(adapter)
-        }
+        if let adapter, isNew { registry.bind(adapter) }
         request.phase = .prefilling
         return .admitted
     }
@@ -152,11 +156,18 @@ extension Engine {
     /// Leases the blocks of all tokens that the request has, where `leaving` more could be had.
     private func leasePages(for request: ActiveRequest, leaving: Int) -> Bool {
         let blocks = blocks(request.tokens.count)
-        guard economy.makeRoom(blocks, for: .kv, leaving: leaving), let lease = pool.reserve(blocks, for: .kv) else { return false }
-        // Written and read by this thread, in steps: there is nobody to wait for.
-        pool.publish(lease)
-        request.pages = pool.pages(of: lease).map { pool.address(of: $0) }
-        request.lease = consume lease
+        let match = prefixes.match(request.tokens, limit: request.takeableTokens, in: scope(of: request))
+        // What was found stays while room is made for the rest.
+        prefixes.claim(match)
+        guard economy.makeRoom(blocks - match.blocks.count, for: .kv, leaving: leaving) else {
+            prefixes.unclaim(match)
+            return false
+        }
+        let isFirst = request.cachedTokens == nil
+        request.blocks = prefixes.blocks(blocks, startingOn: match, countingAs: isFirst, promptTokens: request.promptCount)
+        request.pages = request.blocks.map { $0.address! }
+        request.computed = match.tokens
+        if isFirst { request.cachedTokens = match.tokens }
         return true
     }
 
@@ -187,8 +198,9 @@ extension Engine {
 
     private func grow(_ request: ActiveRequest) -> Growth {
         while true {
-            if economy.makeRoom(1, for: .kv), pool.extend(request.lease!, by: 1) {
-                request.pages.append(pool.address(of: pool.lastPage(of: request.lease!)))
+            if economy.makeRoom(1, for: .kv), let block = prefixes.newBlock(at: request.blocks.count) {
+                request.blocks.append(block)
+                request.pages.append(block.address!)
                 return .grown
             }
             if experts?.finishReads() == true { continue }

@@ -30,6 +30,7 @@ extension Engine {
     /// Gives every request of a step what its logits say.
     func settle(_ plan: StepPlan, _ logits: Rows) {
         counters.steps += 1
+        prefixes.step = counters.steps
         counters.computedTokens += plan.tokenCount
         let harmed = experts?.endStep() ?? [:]
         let outcomes = outcomes(of: logits, plan)
@@ -43,7 +44,12 @@ extension Engine {
                 take(scheduled, outcomes[row..<row + scheduled.logitRows.count])
             }
         }
+        if plan.tokenCount > plan.rows.count { wakePrefixWaiters() }
+        if counters.steps % Self.priceSteps == 1 { measurePrefixes() }
     }
+
+    /// How often the prices of tokens are looked at.
+    private static let priceSteps = 64
 
     /// The disk has nothing to do until the next step's first layer: it reads what that step will want. Who runs now runs then; if a place was given up,
     /// whoever is next in line does, too.
@@ -60,7 +66,11 @@ extension Engine {
     /// Gives a request what its rows have brought.
     private func take(_ scheduled: ScheduledRows, _ outcomes: ArraySlice<RowOutcome>) {
         let request = scheduled.request
+        let first = request.computed
         request.computed += scheduled.count
+        if prefixes.computed(request.tokens, first..<request.computed, &request.blocks, in: scope(of: request)) {
+            request.pages = request.blocks.map { $0.address! }
+        }
         for outcome in outcomes {
             switch outcome {
             case .notANumber: return fail(request, Self.notANumber)

@@ -30,6 +30,10 @@ public struct EngineConfiguration: Sendable {
     public var stepLogits = 128
     /// Requests that wait or run, at most.
     public var queuedRequests = Limits.queuedRequests
+    /// Keys and values outlive their request, for whoever begins with the same tokens.
+    public var cachesPrefixes = true
+    /// Tenants find what others have computed, too: only where they trust each other, for the time to the first token tells of it.
+    public var sharesPrefixes = false
     /// Adapters read from disk at the same time, at most.
     public var adapterReads = Limits.adapterReads
     /// Values in the logits of a step from which on all threads sample: for fewer they are not worth waking.
@@ -43,6 +47,7 @@ public final class Engine {
     let pool: Pool
     let economy: Economy
     let registry: AdapterRegistry
+    let prefixes: PrefixCache
     /// The experts that are paged; nil where the model has none, or has them in memory.
     let experts: ExpertCache?
     let configuration: EngineConfiguration
@@ -98,6 +103,10 @@ public final class Engine {
         economy = Economy(pool: pool)
         registry = AdapterRegistry(pool: pool, economy: economy, reader: reader, readLimit: configuration.adapterReads)
         economy.join(registry)
+        prefixes = PrefixCache(
+            pool: pool, blockTokens: model.kvLayout.blockTokens, pageBytes: model.kvLayout.pageBytes, isEnabled: configuration.cachesPrefixes)
+        economy.join(prefixes)
+        registry.onGone = { [prefixes] in prefixes.retire(adapterSerial: $0.serial) }
         self.experts = experts.map { [pool, economy] in ExpertCache($0, pool: pool, economy: economy) }
         if let cache = self.experts {
             economy.join(cache)
@@ -118,7 +127,8 @@ public final class Engine {
     }
 
     deinit {
-        for request in Array(active.values) + waves.departed { if let lease = request.lease.take() { pool.release(lease) } }
+        for request in Array(active.values) + waves.departed { prefixes.release(request.blocks) }
+        prefixes.shutDown()
         if let lease = waves.memory.take() { pool.release(lease) }
         registry.shutDown()
         experts?.shutDown()
@@ -229,7 +239,7 @@ public final class Engine {
     }
 
     func free(_ request: ActiveRequest) {
-        if request.lease != nil {
+        if !request.blocks.isEmpty {
             releasePages(of: request)
         } else {
             waiting.remove(request)
@@ -245,7 +255,8 @@ public final class Engine {
 
     /// Takes the KV blocks and the use of the adapter from a running request.
     func releasePages(of request: ActiveRequest) {
-        if let lease = request.lease.take() { pool.release(lease) }
+        prefixes.release(request.blocks)
+        request.blocks = []
         request.pages = []
         request.computed = 0
         if let adapter = request.adapter { registry.endUse(adapter, now: now) }

@@ -46,6 +46,8 @@ public struct PoolSnapshot: Sendable, Equatable {
     public struct Class: Sendable, Equatable {
         public var reserved = 0
         public var published = 0
+        /// Of these pages, those that nobody uses now and that stay for whoever may want them. The pool does not know it.
+        public var cached = 0
         /// Bytes of these pages that hold nothing: the ends of last pages, and what a page is larger than what it is for. The pool does not know it; who leases does.
         public var wasteBytes = 0
         public init() {}

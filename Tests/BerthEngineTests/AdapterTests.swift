@@ -12,7 +12,7 @@ import Testing
     @Test func readOnFirstUseWhileOthersRun() throws {
         let harness = try Harness()
         try harness.register("french", version: 1, pages: 3)
-        #expect(state(harness, "french") == .absent && harness.pool.freePageCount == 64)
+        #expect(state(harness, "french") == .absent && harness.unusedPageCount == 64)
         let adapted = harness.submit([3, 4], adapter: "french")
         let plain = harness.submit([3, 4])
         harness.run(completingReads: false)
@@ -42,7 +42,7 @@ import Testing
         }
         #expect(harness.outcomes[good]!.finish == .length)
         #expect(harness.engine.adapters.first { $0.name.text == "broken" }?.reason?.contains("NaN") == true)
-        #expect(harness.pool.freePageCount == 63)
+        #expect(harness.unusedPageCount == 63)
     }
 
     @Test func aRunningRequestEndsOnTheVersionItBeganWith() throws {
@@ -62,7 +62,7 @@ import Testing
         #expect(try harness.outcomes[old] == Harness.alone(request, adapter: (1, 2)))
         #expect(try harness.outcomes[new] == Harness.alone(request, adapter: (2, 1)))
         // The old version is gone with its request.
-        #expect(harness.engine.adapters.count == 1 && harness.pool.freePageCount == 63)
+        #expect(harness.engine.adapters.count == 1 && harness.unusedPageCount == 63)
     }
 
     @Test func unregisteringFreesAfterTheLastRequest() throws {
@@ -81,7 +81,7 @@ import Testing
         #expect(harness.pool.pageCount(of: .adapter) == 4)
         harness.run()
         #expect(harness.outcomes[running]!.finish == .length && harness.outcomes[running]!.tokens.count == 10)
-        #expect(harness.pool.freePageCount == 64 && harness.engine.adapters.isEmpty)
+        #expect(harness.unusedPageCount == 64 && harness.engine.adapters.isEmpty)
         // And its memory is the machine's again; what is left was KV.
         #expect(harness.pool.snapshot.touched <= 1)
     }
@@ -98,11 +98,11 @@ import Testing
         #expect(harness.pool.pageCount(of: .adapter) == 4)
         harness.reader.completeAll(in: harness.engine)
         harness.engine.checkInvariants()
-        #expect(harness.pool.freePageCount == 64)
+        #expect(harness.unusedPageCount == 64)
     }
 
     @Test func idleAdaptersLeaveLeastRecentlyUsedFirst() throws {
-        let harness = try Harness(pages: 10)
+        let harness = try Harness(pages: 10, configuration: .withoutPrefixes)
         for (index, name) in ["a", "b", "c", "d"].enumerated() { try harness.register(name, version: UInt64(index + 1), pages: 3) }
         for name in ["a", "b", "a", "c"] {
             harness.submit([3], adapter: name)
@@ -121,7 +121,7 @@ import Testing
     }
 
     @Test func pinnedAdaptersStay() throws {
-        let harness = try Harness(pages: 10)
+        let harness = try Harness(pages: 10, configuration: .withoutPrefixes)
         for (index, name) in ["a", "b", "c", "d"].enumerated() { try harness.register(name, version: UInt64(index + 1), pages: 3) }
         try harness.engine.setPinned(AdapterName("a")!, true)
         harness.run()
@@ -149,7 +149,7 @@ import Testing
 
     /// An adapter whose request still waits is not thrown out and read again for nothing.
     @Test func manyAdaptersThroughASmallPool() throws {
-        let harness = try Harness(pages: 8)
+        let harness = try Harness(pages: 8, configuration: .withoutPrefixes)
         for index in 0..<20 { try harness.register("a\(index)", version: UInt64(index + 1), pages: 2) }
         let ids = (0..<60).map { harness.submit([Int32($0 % 50 + 2)], maxTokens: 20, adapter: "a\($0 % 20)") }
         harness.run()

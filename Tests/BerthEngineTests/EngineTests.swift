@@ -15,7 +15,7 @@ import Testing
         #expect(outcome.tokens.count == 9 && outcome.finish == .length)
         #expect(outcome.usage == Usage(promptTokens: 3, completionTokens: 9))
         #expect(outcome.text == outcome.tokens.map(FakeDetokenizer.text).joined())
-        #expect(harness.pool.freePageCount == 64 && harness.engine.isEmpty && !harness.engine.hasWork)
+        #expect(harness.unusedPageCount == 64 && harness.engine.isEmpty && !harness.engine.hasWork)
     }
 
     /// The same events whatever the chunks: one row a step, three, or all.
@@ -214,7 +214,7 @@ import Testing
         harness.engine.rejectAdapter(AdapterName("bad")!, reason: "lora_A has the wrong shape")
         #expect(failure([3], adapter: "bad")?.code == .adapterRejected)
         #expect(failure([3], adapter: "bad")?.message.contains("lora_A has the wrong shape") == true)
-        #expect(harness.pool.freePageCount == 4)
+        #expect(harness.unusedPageCount == 4)
     }
 
     @Test func aFullQueueRefuses() throws {
@@ -235,7 +235,7 @@ import Testing
         harness.run()
         for id in [bad, sampled, echo] { #expect(harness.outcomes[id]!.failure?.code == .internalError) }
         #expect(harness.outcomes[good]!.tokens.count == 8)
-        #expect(harness.pool.freePageCount == 64)
+        #expect(harness.unusedPageCount == 64)
     }
 
     @Test func cancellingFreesAtOnceInEveryState() throws {
@@ -251,12 +251,12 @@ import Testing
         for _ in 0..<3 { harness.step() }
         let phases = Dictionary(uniqueKeysWithValues: harness.engine.requests.map { ($0.id, $0.phase) })
         #expect(phases == [prefilling: "prefilling", decoding: "decoding", waiting: "waitingForAdapter", queued: "queued"])
-        let free = harness.pool.freePageCount
+        let free = harness.unusedPageCount
         harness.cancel(prefilling)
-        #expect(harness.pool.freePageCount == free + 4)
+        #expect(harness.unusedPageCount == free + 4)
         for id in [decoding, waiting, queued] { harness.cancel(id) }
         harness.cancel(RequestID(12345))
-        #expect(harness.pool.pageCount(of: .kv) == 0)
+        #expect(harness.pool.pageCount(of: .kv) == harness.engine.prefixes.idleCount)
         harness.step()
         #expect([prefilling, decoding, waiting, queued].allSatisfy { harness.outcomes[$0]!.finish == .cancelled })
         // Cancelled twice is cancelled once.

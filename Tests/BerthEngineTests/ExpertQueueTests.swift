@@ -118,7 +118,7 @@ import Testing
         options.popularity = Array(repeating: 1, count: pair.count)
         let harness = try pair.harness(FakeExpertReader(pair.image, seed: 1), percent: 50, pages: 0, options: options, Self.configuration(running: 4))
         harness.step()
-        #expect(harness.pool.freePageCount == 0 && harness.engine.experts!.evictablePages == 0 && harness.engine.experts!.readsInFlight > 0)
+        #expect(harness.unusedPageCount == 0 && harness.engine.experts!.evictablePages == 0 && harness.engine.experts!.readsInFlight > 0)
         let request = GenerationRequest(id: RequestID(1), prompt: [5, 9, 11], maxTokens: 10)
         harness.submit(request)
         harness.run()

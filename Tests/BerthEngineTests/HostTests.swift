@@ -28,7 +28,7 @@ final class Inbox: Sendable {
 @Suite struct HostTests {
     static func host(_ inbox: Inbox, configuration: EngineConfiguration = EngineConfiguration()) throws -> EngineHost {
         EngineHost(
-            model: FakeModel(), pool: try Pool(bytes: 64 * 4096, pageBytes: 4096), endTokens: [FakeModel.end], configuration: configuration,
+            model: FakeModel(), pool: try Pool(bytes: 256 * 4096, pageBytes: 4096), endTokens: [FakeModel.end], configuration: configuration,
             detokenizer: { _ in FakeDetokenizer() }, deliver: inbox.deliver)
     }
 
@@ -73,7 +73,7 @@ final class Inbox: Sendable {
         #expect(adapters.map(\.state) == [.resident, .resident, .resident])
         for index in 0..<3 { _ = Self.ask(host, .unregister(AdapterName("a\(index)")!)) }
         guard case .pool(let pool) = Self.ask(host, .pool) else { fatalError() }
-        #expect(pool.free == pool.pageCount)
+        #expect(pool.free + pool.kv.cached == pool.pageCount)
         guard case .failed(let failure) = Self.ask(host, .unregister(AdapterName("a0")!)) else { fatalError() }
         #expect(failure.code == .unknownAdapter)
         host.stop()

@@ -19,7 +19,7 @@ private final class PacedRun {
     static func twoCores(_ load: StepLoad) -> Double { max(46, 10 * Double(load.rows)) + 0.0005 * Double(load.attended) }
 
     init(interval: UInt64 = 250, stepTokens: Int = 256, cost: @escaping (_ step: Int, StepLoad) -> Double) throws {
-        var configuration = EngineConfiguration()
+        var configuration = EngineConfiguration.withoutPrefixes
         configuration.tokenInterval = interval * 1_000_000
         configuration.stepTokens = stepTokens
         let model = FakeModel(contextLength: 8192)

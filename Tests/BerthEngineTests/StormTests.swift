@@ -11,7 +11,9 @@ import Testing
     /// A request with random everything.
     static func request(_ id: UInt64, adapters: [String], maxPrompt: Int, maxTokens: Int, random: inout RandomSource) -> GenerationRequest {
         let length = Int.random(in: 1...maxPrompt, using: &random)
-        let prompt = (0..<length).map { _ in Int32.random(in: 2..<FakeModel.poison, using: &random) }
+        var prompt = (0..<length).map { _ in Int32.random(in: 2..<FakeModel.poison, using: &random) }
+        // Half of them begin like others.
+        if Bool.random(using: &random) { prompt.replaceSubrange(..<(length / 2), with: (0..<length / 2).map { Int32(2 + $0 * 7 % 50) }) }
         let adapter = Bool.random(using: &random) ? adapters.randomElement(using: &random) : nil
         var request = GenerationRequest(
             id: RequestID(id), adapter: adapter.flatMap { AdapterName($0) }, prompt: prompt, maxTokens: Int.random(in: 0...maxTokens, using: &random))
@@ -107,7 +109,7 @@ import Testing
         }
         for name in names { try harness.engine.unregisterAdapter(AdapterName(name)!) }
         harness.engine.checkInvariants()
-        #expect(harness.pool.freePageCount == pages, "seed \(seed)")
+        #expect(harness.unusedPageCount == pages, "seed \(seed)")
         #expect(harness.engine.adapters.isEmpty, "seed \(seed)")
     }
 
@@ -144,6 +146,6 @@ import Testing
         harness.run()
         #expect(harness.engine.counterSnapshot.preemptions > 0)
         for request in requests { #expect(try harness.outcomes[request.id] == Harness.alone(request)) }
-        #expect(harness.pool.freePageCount == 6)
+        #expect(harness.unusedPageCount == 6)
     }
 }

@@ -25,7 +25,7 @@ import Testing
         #expect(harness.engine.counterSnapshot.waves < 60, "\(harness.engine.counterSnapshot)")
         #expect(harness.engine.counterSnapshot.steps == harness.engine.counterSnapshot.waves)
         for request in requests { #expect(try harness.outcomes[request.id] == Harness.alone(request)) }
-        #expect(harness.pool.freePageCount == 800, "the waves' rows were given back")
+        #expect(harness.unusedPageCount == 800, "the waves' rows were given back")
     }
 
     /// A stream beside a wave gets its tokens between the wave's pieces; the wave computes nothing twice.
@@ -80,7 +80,7 @@ import Testing
         #expect(harness.outcomes[requests[1].id]!.finish == .cancelled)
         harness.run()
         for request in requests where request.id != requests[1].id { #expect(try harness.outcomes[request.id] == Harness.alone(request)) }
-        #expect(harness.pool.freePageCount == 60)
+        #expect(harness.unusedPageCount == 60)
     }
 
     /// The search finds the best of all sizes, up to its grid.

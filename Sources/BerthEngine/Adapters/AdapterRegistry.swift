@@ -34,6 +34,8 @@ final class AdapterRegistry {
     private(set) var residents: [Adapter] = []
     /// Retired versions that are not gone yet.
     private var retired: [Adapter] = []
+    /// A version that was replaced or unregistered has left for good.
+    var onGone: (Adapter) -> Void = { _ in }
     private var tick: UInt64 = 0
     /// The engine's count of steps.
     var step = 0
@@ -222,6 +224,7 @@ final class AdapterRegistry {
         guard adapter.isRetired, adapter.boundRequests == 0, !adapter.isLoading else { return }
         if adapter.weights != nil { leaveMemory(adapter, givingMemoryBack: true) }
         retired.removeAll { $0 === adapter }
+        onGone(adapter)
     }
 
     /// Everything leaves memory, for the end of the engine. No request is bound, and no read is under way whose pages could still be written.

@@ -13,7 +13,7 @@ import BerthMemory
 
 /// Engine thread only.
 final class ActiveRequest {
-    enum Phase: String, Sendable { case queued, waitingForAdapter, prefilling, decoding, finished }
+    enum Phase: String, Sendable { case queued, waitingForAdapter, waitingForPrefix, prefilling, decoding, finished }
 
     let request: GenerationRequest
     /// Rising with submission: who came first is served first and preempted last.
@@ -24,10 +24,12 @@ final class ActiveRequest {
     private(set) var tokens: [Int32]
     /// How many of `tokens` have keys and values in pages.
     var computed = 0
-    /// The KV blocks; nil outside the running set.
-    var lease: Lease?
-    /// Where the blocks of `lease` are, in order.
+    /// The KV blocks, for all of `tokens`; none outside the running set.
+    var blocks: [KVBlock] = []
+    /// Where the blocks are, in order.
     var pages: [UnsafeMutableRawPointer] = []
+    /// Prompt tokens that were there when it was first let in; nil before.
+    var cachedTokens: Int?
     /// The version this request began with; nil before the first admission, and for base requests.
     var adapter: Adapter?
     var sampler: Sampler
@@ -55,11 +57,16 @@ final class ActiveRequest {
     var pending: Int { tokens.count - computed }
     /// The last token's logits choose a next token (they do not where only the prompt is evaluated).
     var wantsNextToken: Bool { request.maxTokens > 0 }
-    var usage: Usage { Usage(promptTokens: promptCount, completionTokens: generated) }
+    var usage: Usage { Usage(promptTokens: promptCount, completionTokens: generated, cachedTokens: cachedTokens ?? 0) }
     var isBulk: Bool { request.serviceClass == .bulk }
     var isRunning: Bool { phase == .prefilling || phase == .decoding }
 
     func append(_ token: Int32) { tokens.append(token) }
+
+    /// So many tokens may be taken over from others: not the last, whose logits choose the next one, nor those whose logits tell of the prompt.
+    var takeableTokens: Int {
+        promptLogprobs.isEmpty || promptLogprobs.count >= promptCount ? tokens.count - 1 : min(tokens.count, promptLogprobs.count) - 1
+    }
 
     /// Tokens that must not come next.
     func forbiddenTokens(endTokens: Set<Int32>) -> [Int32] {
@@ -95,7 +102,7 @@ final class ActiveRequest {
 public struct RequestStatus: Sendable, Equatable {
     public var id: RequestID
     public var adapter: AdapterName?
-    /// queued, waitingForAdapter, prefilling or decoding.
+    /// queued, waitingForAdapter, waitingForPrefix, prefilling or decoding.
     public var phase: String
     public var promptTokens: Int
     public var computedTokens: Int

@@ -129,13 +129,19 @@ final class FakeModel: CausalModel {
         return value ^ (value >> 31)
     }
 
-    /// No page serves two sequences, and each adapter's rows stand together.
+    /// No page that is written serves two sequences, nobody has a page twice, and each adapter's rows stand together.
     private func checkSharing(_ batch: Batch) {
-        var pages: Set<UnsafeMutableRawPointer> = []
+        var readers: [UnsafeMutableRawPointer: Int] = [:]
+        for sequence in batch.sequences {
+            precondition(Set(sequence.pages).count == sequence.pages.count, "a sequence has a page twice")
+            for page in sequence.pages { readers[page, default: 0] += 1 }
+        }
         var adapters: Set<ObjectIdentifier?> = []
         var last: ObjectIdentifier??
         for sequence in batch.sequences {
-            for page in sequence.pages { precondition(pages.insert(page).inserted, "a page serves two sequences") }
+            for page in sequence.pages[(sequence.startPosition / kvLayout.blockTokens)...] {
+                precondition(readers[page] == 1, "a page that is written serves two sequences")
+            }
             let adapter = sequence.adapter.map { ObjectIdentifier($0) }
             if last != .some(adapter) { precondition(adapters.insert(adapter).inserted, "an adapter's rows are scattered") }
             last = .some(adapter)

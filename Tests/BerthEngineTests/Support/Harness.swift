@@ -41,6 +41,7 @@ struct Outcome: Equatable {
     var logprobs: [TokenLogprob?] = []
     var text = ""
     var usage: Usage?
+    @Unequal var cachedTokens = 0
     var finish: FinishReason?
     var failure: GenerationFailure?
     var isOver: Bool { finish != nil || failure != nil }
@@ -58,9 +59,26 @@ struct Outcome: Equatable {
         case .finished(let reason, let rest, let usage):
             finish = reason
             text += rest
-            self.usage = usage
+            // What was there depends on who came before.
+            self.usage = Usage(promptTokens: usage.promptTokens, completionTokens: usage.completionTokens)
+            cachedTokens = usage.cachedTokens
         case .failed(let failure): self.failure = failure
         }
+    }
+}
+
+/// A value that does not count when its owner is compared.
+@propertyWrapper struct Unequal<Value: Sendable>: Equatable, Sendable {
+    var wrappedValue: Value
+    static func == (left: Self, right: Self) -> Bool { true }
+}
+
+extension EngineConfiguration {
+    /// For tests that count what others would leave in the cache.
+    static var withoutPrefixes: Self {
+        var configuration = EngineConfiguration()
+        configuration.cachesPrefixes = false
+        return configuration
     }
 }
 
@@ -72,6 +90,8 @@ final class Harness {
     /// Proves the sums after every step.
     var isProving = true
     var outcomes: [RequestID: Outcome] = [:]
+    /// Pages that are free, and those of the prefix cache that nobody uses.
+    var unusedPageCount: Int { pool.freePageCount + engine.prefixes.idleCount }
     private var nextID: UInt64 = 0
 
     convenience init(pages: Int = 64, contextLength: Int = 240, configuration: EngineConfiguration = EngineConfiguration()) throws {

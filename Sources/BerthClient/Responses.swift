@@ -21,11 +21,14 @@ public struct ModelInfo: Sendable, Equatable {
 public struct TokenUsage: Sendable, Equatable {
     public var promptTokens: Int
     public var completionTokens: Int
+    /// Of the prompt's tokens, those that the daemon had computed before.
+    public var cachedTokens: Int
 
     init?(json: JSON?) {
         guard let prompt = json?["prompt_tokens"]?.int, let completion = json?["completion_tokens"]?.int else { return nil }
         promptTokens = prompt
         completionTokens = completion
+        cachedTokens = json?["prompt_tokens_details"]?["cached_tokens"]?.int ?? 0
     }
 }
 

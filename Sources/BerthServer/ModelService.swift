@@ -112,9 +112,13 @@ public struct EngineStatus: Sendable, Equatable {
     public var classes: [PageClass] = []
     /// Pages that hold KV of running requests.
     public var kvPages = 0
+    /// Pages of KV that nobody uses and that stay for whoever begins alike.
+    public var cachedPages = 0
     /// Tokens looked up in the prefix cache, and found there.
     public var prefixQueries = 0
     public var prefixHits = 0
+    /// Blocks that left the cache for others' sake.
+    public var prefixEvictions = 0
     public var runningAdapters: [AdapterName] = []
     public var waitingAdapters: [AdapterName] = []
     public var steps = 0

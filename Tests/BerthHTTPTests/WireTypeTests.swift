@@ -210,7 +210,7 @@ private func blame<Call>(_ make: ([UInt8]) throws -> Call, _ text: String) -> St
         piece.finishReason = "stop"
         piece.logprobs = [TokenReport(text: "x", bytes: [120], logprob: nil, top: []), report]
         #expect(completion.answer([piece], usage: AnswerUsage(promptTokens: 2, completionTokens: 3)).text
-            == #"{"id":"cmpl-1","object":"text_completion","created":5,"model":"m","choices":[{"index":1,"text":"xé","logprobs":{"tokens":["x","é"],"token_logprobs":[null,-0.5],"top_logprobs":[null,{"a":-0.25,"b":-9999.0,"é":-0.5}],"text_offset":[0,1]},"finish_reason":"stop"}],"usage":{"prompt_tokens":2,"completion_tokens":3,"total_tokens":5}}"#)
+            == #"{"id":"cmpl-1","object":"text_completion","created":5,"model":"m","choices":[{"index":1,"text":"xé","logprobs":{"tokens":["x","é"],"token_logprobs":[null,-0.5],"top_logprobs":[null,{"a":-0.25,"b":-9999.0,"é":-0.5}],"text_offset":[0,1]},"finish_reason":"stop"}],"usage":{"prompt_tokens":2,"completion_tokens":3,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":0}}}"#)
         #expect(completion.chunk(AnswerPiece(index: 0, text: "a"), announcesUsage: true).text
             == #"{"id":"cmpl-1","object":"text_completion","created":5,"model":"m","choices":[{"index":0,"text":"a","logprobs":null,"finish_reason":null}],"usage":null}"#)
         #expect(completion.usageChunk(AnswerUsage(promptTokens: 1, completionTokens: 1)).text.contains(#""choices":[],"usage":{"#))

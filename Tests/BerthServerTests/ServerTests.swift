@@ -22,7 +22,7 @@ private func output(_ prompt: String, _ count: Int, adapter: String? = nil) -> S
         let plain = post(daemon.socket, "/v1/completions", ["prompt": "hello", "max_tokens": 5])
         #expect(plain.status == .ok && plain.json["object"] == "text_completion" && plain.json["model"] == "tiny")
         #expect(plain.json["choices"]?.array?[0]["text"]?.string == output("hello", 5) && plain.json["choices"]?.array?[0]["finish_reason"] == "length")
-        #expect(plain.json["usage"] == ["prompt_tokens": 6, "completion_tokens": 5, "total_tokens": 11])
+        #expect(plain.json["usage"] == ["prompt_tokens": 6, "completion_tokens": 5, "total_tokens": 11, "prompt_tokens_details": ["cached_tokens": 0]])
         #expect(plain.json["id"]?.string?.hasPrefix("cmpl-") == true)
 
         let adapter = post(daemon.socket, "/v1/completions", ["model": "alpha", "prompt": "hello", "max_tokens": 5])
@@ -33,7 +33,7 @@ private func output(_ prompt: String, _ count: Int, adapter: String? = nil) -> S
         let choices = many.json["choices"]?.array ?? []
         #expect(choices.map { $0["index"]?.int } == [0, 1, 2, 3])
         #expect(choices.map { $0["text"]?.string } == ["a" + output("a", 3), "a" + output("a", 3), "bc" + output("bc", 3), "bc" + output("bc", 3)])
-        #expect(many.json["usage"] == ["prompt_tokens": 4, "completion_tokens": 12, "total_tokens": 16])
+        #expect(many.json["usage"] == ["prompt_tokens": 4, "completion_tokens": 12, "total_tokens": 16, "prompt_tokens_details": ["cached_tokens": 0]])
         let seeds = daemon.generation.submitted.suffix(4).map(\.sampling.seed)
         #expect(seeds[seeds.startIndex] == 4 && seeds[seeds.startIndex] == seeds[seeds.startIndex + 2] && seeds[seeds.startIndex] != seeds[seeds.startIndex + 1])
         #expect(daemon.generation.submitted.last?.sampling.topK == 20, "the checkpoint's defaults apply")

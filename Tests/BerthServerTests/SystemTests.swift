@@ -93,7 +93,7 @@ import Testing
             for index in 0..<16 { #expect(together[index] == alone[index], "seed \(seed), stream \(index)") }
         }
         let pool = try await daemon.admin.pool()
-        #expect(pool["classes"]?["kv"]?.int == 0, "all requests have ended: \(pool.text)")
+        #expect(pool["classes"]?["kv"]?.int == pool["cached"]?.int, "all requests have ended: \(pool.text)")
     }
 
     /// Clients that vanish, in prefill too, leave nothing behind and change nobody's tokens.
@@ -122,7 +122,30 @@ import Testing
             if try await daemon.admin.requests()["requests"]?.array?.isEmpty == true { break }
             try await Task.sleep(nanoseconds: 10_000_000)
         }
-        #expect(try await daemon.admin.pool()["classes"]?["kv"]?.int == 0)
+        let pool = try await daemon.admin.pool()
+        #expect(pool["classes"]?["kv"]?.int == pool["cached"]?.int)
+    }
+
+    /// A prompt that goes on from another costs what is new, says so, and gives the same text as without the cache.
+    @Test func conversationsAreComputedOnce() async throws {
+        var texts: [[String]] = []
+        for choice in PrefixCacheChoice.allCases {
+            let daemon = try await RealDaemon { $0.prefixCache = choice }
+            defer { daemon.stop() }
+            var (prompt, answers) = ("17 + 25 = ", [String]())
+            for turn in 0..<4 {
+                let options = SamplingOptions(maxTokens: 12, temperature: 0)
+                let answer = try await daemon.client.complete(CompletionRequest(model: "base", prompt: prompt, options: options))
+                let cached = answer.usage?.cachedTokens ?? -1
+                #expect(choice == .off || turn == 0 ? cached == 0 : cached >= 3 * turn, "turn \(turn): \(cached) tokens were there")
+                answers.append(answer.text)
+                prompt += answer.text + " and 3 + \(turn) = "
+            }
+            texts.append(answers)
+            let hits = try await daemon.admin.pool()["prefix_cache"]?["found_tokens"]?.int ?? 0
+            #expect((hits > 0) == (choice != .off))
+        }
+        #expect(texts[0] == texts[1] && texts[1] == texts[2])
     }
 
     /// Adapters come and go while requests run, and a restart finds them.

@@ -50,15 +50,19 @@ public struct AnswerPiece: Sendable, Equatable {
 public struct AnswerUsage: Sendable, Equatable {
     public var promptTokens: Int
     public var completionTokens: Int
+    /// Of the prompts' tokens, those whose keys and values were there already.
+    public var cachedTokens: Int
 
-    public init(promptTokens: Int = 0, completionTokens: Int = 0) {
+    public init(promptTokens: Int = 0, completionTokens: Int = 0, cachedTokens: Int = 0) {
         self.promptTokens = promptTokens
         self.completionTokens = completionTokens
+        self.cachedTokens = cachedTokens
     }
 
     public var json: JSON {
         [
             "prompt_tokens": JSON(promptTokens), "completion_tokens": JSON(completionTokens), "total_tokens": JSON(promptTokens + completionTokens),
+            "prompt_tokens_details": ["cached_tokens": JSON(cachedTokens)],
         ]
     }
 }

@@ -74,6 +74,8 @@ private enum Assembly {
         engineConfiguration.tokenInterval = UInt64(configuration.tokenInterval) * 1_000_000
         engineConfiguration.stepLogits = maxRunning
         engineConfiguration.runningRequests = maxRunning
+        engineConfiguration.cachesPrefixes = configuration.prefixCache != .off
+        engineConfiguration.sharesPrefixes = configuration.prefixCache == .shared
         logger.info("\(modelConfiguration.family) model, weights \(configuration.weights.rawValue), keys and values \(model.kvLayout.element.rawValue), \(compute.kernelName) kernels on \(compute.threads) threads")
         let host = EngineHost(
             model: model, pool: pool, experts: paging, endTokens: endTokens, tokenizer: tokenizer, configuration: engineConfiguration,

@@ -61,13 +61,16 @@ extension EngineStatus {
             pageBytes = snapshot.pageBytes
             pages = snapshot.pageCount
             freePages = snapshot.free
-            kvPages = snapshot.kv.reserved + snapshot.kv.published
+            cachedPages = snapshot.kv.cached
+            kvPages = snapshot.kv.reserved + snapshot.kv.published - cachedPages
             classes = [("kv", snapshot.kv), ("adapter", snapshot.adapter), ("expert", snapshot.expert), ("activation", snapshot.activation)].map { name, use in
                 PageClass(name: name, pages: use.reserved + use.published, wasteBytes: use.wasteBytes)
             }
         case .experts(let status): experts = status
         case .waves(let status): waves = status
-        case .counters(let counters): steps = counters.steps
+        case .counters(let counters):
+            steps = counters.steps
+            (prefixQueries, prefixHits, prefixEvictions) = (counters.prefixQueries, counters.prefixHits, counters.prefixEvictions)
         case .done, .failed, .adapters, .tokens: break
         }
     }

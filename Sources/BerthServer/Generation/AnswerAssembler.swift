@@ -42,6 +42,8 @@ struct AnswerAssembler {
     private var choices: [Choice]
     private var unfinished: Int
     private(set) var usage: AnswerUsage
+    /// Of each prompt of which a choice has ended.
+    private var cachedTokens: [Int: Int] = [:]
     private var hasFailed = false
     /// The client reads more slowly than the model writes: text is held back and goes out in larger pieces.
     private var isPaused = false
@@ -78,10 +80,18 @@ struct AnswerAssembler {
             choices[index].text += rest
             choices[index].finishReason = reason.rawValue
             usage.completionTokens += used.completionTokens
+            countCached(used.cachedTokens, ofPrompt: choices[index].prompt)
             unfinished -= 1
             return finish(index)
         case .failed(let failure): return fail(APIError(failure))
         }
+    }
+
+    /// A prompt of several choices was there as far as the first of them found it: the others found what that one had computed.
+    private mutating func countCached(_ count: Int, ofPrompt prompt: Int) {
+        let least = min(count, cachedTokens[prompt] ?? .max)
+        usage.cachedTokens += least - (cachedTokens[prompt] ?? 0)
+        cachedTokens[prompt] = least
     }
 
     /// From now on tokens are collected.

@@ -116,7 +116,8 @@ extension EngineStatus {
             return members
         }
         return [
-            "page_bytes": JSON(pageBytes), "pages": JSON(pages), "free": JSON(freePages), "classes": byClass(\.pages), "waste_bytes": byClass(\.wasteBytes),
+            "prefix_cache": ["queried_tokens": JSON(prefixQueries), "found_tokens": JSON(prefixHits), "evictions": JSON(prefixEvictions)],
+            "page_bytes": JSON(pageBytes), "pages": JSON(pages), "free": JSON(freePages), "cached": JSON(cachedPages), "classes": byClass(\.pages), "waste_bytes": byClass(\.wasteBytes),
         ]
     }
 

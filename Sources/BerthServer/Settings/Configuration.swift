@@ -41,6 +41,7 @@ public struct Configuration: Sendable, Equatable {
     public var expertMemory: PoolAmount?
     public var kvMemory: PoolAmount?
     public var adapterMemory: PoolAmount?
+    public var prefixCache = PrefixCacheChoice.on
     public var expertPolicy = ExpertPolicyChoice.routing
     public var expertPrefetch = Toggle.on
     public var expertRead = ExpertReadChoice.auto

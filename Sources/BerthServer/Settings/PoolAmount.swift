@@ -44,5 +44,8 @@ public enum ExpertPolicyChoice: String, Sendable, CaseIterable {
 
 public enum Toggle: String, Sendable, CaseIterable { case on, off }
 
+/// Whether what was computed for a request is kept for the next that begins alike, and of whom.
+public enum PrefixCacheChoice: String, Sendable, CaseIterable { case on, off, shared }
+
 /// How paged experts are read.
 public enum ExpertReadChoice: String, Sendable, CaseIterable { case auto, direct, buffered }

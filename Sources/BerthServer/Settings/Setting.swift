@@ -36,6 +36,9 @@ public struct Setting: Sendable {
         amount("expert-memory", "most memory of experts: a size, or per cent of all experts (default: what the pool can spare)", \.expertMemory),
         amount("kv-memory", "most memory of keys and values: a size, or per cent of the pool", \.kvMemory),
         amount("adapter-memory", "most memory of adapters: a size, or per cent of the pool", \.adapterMemory),
+        choice(
+            "prefix-cache", "keep what was computed for whoever begins alike: off, on, or shared by all tenants (default on)", PrefixCacheChoice.allCases,
+            \.prefixCache),
         choice("expert-policy", "who leaves when experts are paged (default routing)", ExpertPolicyChoice.allCases, \.expertPolicy),
         choice("expert-prefetch", "read the next layer's experts ahead (default on)", Toggle.allCases, \.expertPrefetch),
         choice("expert-read", "past the page cache, or through it (default auto: by the memory that is free)", ExpertReadChoice.allCases, \.expertRead),

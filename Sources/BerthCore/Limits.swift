@@ -28,6 +28,9 @@ public enum Limits {
     // MARK: adapters
     public static let adapterNameBytes = 128
     public static let tenantNameBytes = 64
+    /// Tenants whose sums are remembered while they have no request, and adapters whose sums are kept apart for one of them.
+    public static let rememberedTenants = 8192
+    public static let accountedAdapters = 1024
     public static let adapterRank = 1024
     /// Keys of `rank_pattern` or `alpha_pattern`, their length, and the steps that matching one of them may take.
     public static let adapterPatterns = 65_536

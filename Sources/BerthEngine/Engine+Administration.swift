@@ -72,11 +72,22 @@ extension Engine {
 
     /// Replaces what tenants may have. Requests that are here go on under the new rules.
     public func setTenants(_ policies: [TenantName: TenantPolicy]) {
-        tenants = policies
+        tenants.setPolicies(policies)
         stir()
     }
 
     // MARK: accounts
+
+    /// In the order of their names.
+    public var tenantStatuses: [TenantStatus] {
+        var statuses = tenants.known.mapValues(\.status)
+        for request in running.requests + bulk.requests {
+            statuses[request.tenant.name]!.running += 1
+            statuses[request.tenant.name]!.pages += request.pages.count
+        }
+        for request in waiting.requests { statuses[request.tenant.name]!.waiting += 1 }
+        return statuses.values.sorted { $0.tenant < $1.tenant }
+    }
 
     public var adapters: [AdapterStatus] { registry.statuses }
 

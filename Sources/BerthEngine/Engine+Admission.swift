@@ -119,7 +119,10 @@ extension Engine {
             case .loading: return .waitsForDisk
             case .absent:
                 switch registry.beginLoad(adapter, leaving: blocks(request.tokens.count) + reserve) {
-                case .begun, .readersBusy: return .waitsForDisk
+                case .begun:
+                    request.account.use.diskBytes += Double(adapter.source.bytes)
+                    return .waitsForDisk
+                case .readersBusy: return .waitsForDisk
                 case .noRoom: return .waitsForPages
                 }
             }
@@ -215,6 +218,7 @@ extension Engine {
         request.phase = .queued
         request.preemptions += 1
         counters.preemptions += 1
+        request.account.use.preemptions += 1
         experts?.requestPreempted(request.request.id)
         waiting.insert(request)
     }

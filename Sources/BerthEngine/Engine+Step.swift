@@ -80,6 +80,8 @@ extension Engine {
 
     private func finishPrompt(_ request: ActiveRequest) {
         counters.promptTokens += request.promptCount
+        request.account.use.promptTokens += request.promptCount
+        request.account.use.cachedTokens += request.usage.cachedTokens
         if request.request.promptLogprobs != nil { emit(request.request.id, .prompt(request.promptLogprobs)) }
     }
 
@@ -87,6 +89,7 @@ extension Engine {
         request.phase = .decoding
         request.append(token)
         counters.generatedTokens += 1
+        request.account.use.generatedTokens += 1
 
         let id = request.request.id
         if request.request.stopTokens.contains(token) || (!request.request.ignoresEndTokens && endTokens.contains(token)) {

@@ -58,8 +58,7 @@ public final class Engine {
     /// The same for requests that nobody waits for: they run in waves.
     var bulk = ArrivalList()
     var waves = Waves()
-    /// What tenants may have; who is not in it has the defaults.
-    var tenants: [TenantName: TenantPolicy] = [:]
+    let tenants: Tenants
     private var arrivals: UInt64 = 0
     var isDraining = false
     /// Something changed that may let a waiting request in.
@@ -93,6 +92,7 @@ public final class Engine {
         self.pool = pool
         self.configuration = configuration
         pacer = StepPacer(interval: configuration.tokenInterval)
+        tenants = Tenants(activeRequests: configuration.queuedRequests)
         self.endTokens = endTokens
         makeDetokenizer = detokenizer
         economy = Economy(pool: pool)
@@ -131,14 +131,17 @@ public final class Engine {
     public func submit(_ request: GenerationRequest, now: UInt64) {
         self.now = now
         precondition(active[request.id] == nil, "request \(request.id) was submitted twice")
+        let tenant = tenants.tenant(request.tenant)
         if let failure = refusal(of: request) {
             counters.failedRequests += 1
+            tenant.account(of: registry.known(request.adapter)).use.refusedRequests += 1
             emit(request.id, .failed(failure))
             return
         }
         arrivals += 1
-        let entered = ActiveRequest(request, arrival: arrivals, time: now, detokenizer: makeDetokenizer(request.showsSpecialTokens))
+        let entered = ActiveRequest(request, of: tenant, arrival: arrivals, time: now, detokenizer: makeDetokenizer(request.showsSpecialTokens))
         active[request.id] = entered
+        tenant.activeRequests += 1
         waiting.insert(entered)
         stir()
     }
@@ -205,13 +208,20 @@ public final class Engine {
     func emit(_ id: RequestID, _ event: GenerationEvent) { events.append((id, event)) }
 
     func finish(_ request: ActiveRequest, _ reason: FinishReason, text: String) {
-        if reason == .cancelled { counters.cancelledRequests += 1 } else { counters.finishedRequests += 1 }
+        if reason == .cancelled {
+            counters.cancelledRequests += 1
+            request.account.use.cancelledRequests += 1
+        } else {
+            counters.finishedRequests += 1
+            request.account.use.finishedRequests += 1
+        }
         release(request)
         emit(request.request.id, .finished(reason, text: text, usage: request.usage))
     }
 
     func fail(_ request: ActiveRequest, _ failure: GenerationFailure) {
         counters.failedRequests += 1
+        request.account.use.failedRequests += 1
         release(request)
         emit(request.request.id, .failed(failure))
     }
@@ -220,6 +230,7 @@ public final class Engine {
     /// to is freed with its end.
     private func release(_ request: ActiveRequest) {
         active[request.request.id] = nil
+        request.tenant.activeRequests -= 1
         if waves.current?.contains(request) == true {
             request.phase = .finished
             waves.departed.append(request)

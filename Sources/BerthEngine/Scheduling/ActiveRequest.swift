@@ -16,6 +16,9 @@ final class ActiveRequest {
     enum Phase: String, Sendable { case queued, waitingForAdapter, prefilling, decoding, finished }
 
     let request: GenerationRequest
+    let tenant: Tenant
+    /// Of the tenant and the adapter.
+    let account: UseAccount
     /// Rising with submission: who came first is served first and preempted last.
     let arrival: UInt64
     let submitTime: UInt64
@@ -38,8 +41,10 @@ final class ActiveRequest {
     /// Younger requests that were let in before it.
     var passedOver = 0
 
-    init(_ request: GenerationRequest, arrival: UInt64, time: UInt64, detokenizer: any Detokenizer) {
+    init(_ request: GenerationRequest, of tenant: Tenant, arrival: UInt64, time: UInt64, detokenizer: any Detokenizer) {
         self.request = request
+        self.tenant = tenant
+        account = tenant.account(of: request.adapter)
         self.arrival = arrival
         submitTime = time
         tokens = request.prompt

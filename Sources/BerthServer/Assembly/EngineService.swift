@@ -68,7 +68,7 @@ extension EngineStatus {
         case .experts(let status): experts = status
         case .waves(let status): waves = status
         case .counters(let counters): steps = counters.steps
-        case .done, .failed, .adapters, .tokens: break
+        case .done, .failed, .adapters, .tenants, .tokens: break
         }
     }
 

@@ -260,6 +260,7 @@ extension APIError {
         case .adapterRejected: self = APIError(.unprocessableContent, failure.message, parameter: "model", code: "adapter_rejected")
         case .unreadable: self = .unavailable(failure.message, code: "expert_unreadable")
         case .overloaded: self = .unavailable(failure.message, code: "overloaded")
+        case .deadline: self = .unavailable(failure.message, code: "deadline", retryAfterSeconds: failure.retrySeconds ?? 1)
         case .draining: self = .unavailable(failure.message, code: "draining")
         case .internalError: self = .internalError(failure.message)
         }

@@ -49,7 +49,10 @@ let package = Package(
         berth("BerthStore", ["BerthCore", "BerthKernels", "CSodium", "CLinux", "CPCRE2", "CXXHash"]),
         berth("BerthText", ["BerthCore", "CPCRE2"]),
         berth("BerthModels", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore"]),
-        berth("BerthEngine", ["BerthCore", "CLinux", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels"]),
+        berth("BerthEngine", [
+            "BerthCore", "CLinux", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels",
+            .product(name: "HeapModule", package: "swift-collections"),
+        ]),
         berth("BerthLoop", ["BerthCore", "CUV", "CLinux"]),
         berth("BerthHTTP", ["BerthCore", .product(name: "HTTPTypes", package: "swift-http-types")]),
         berth("BerthBatches", ["BerthCore", "CSQLite"]),

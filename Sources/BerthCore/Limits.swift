@@ -119,6 +119,8 @@ public enum Limits {
     public static let stopStringBytes = 1024
     public static let logitBiasEntries = 1024
     public static let badWords = 256
+    /// Adapters of which it is known how long their outputs are.
+    public static let outputWindows = 1024
     /// Bulk requests that run in one wave.
     public static let waveRequests = 512
     public static let topLogprobs = 20

@@ -73,6 +73,7 @@ extension Engine {
     /// Replaces what tenants may have. Requests that are here go on under the new rules.
     public func setTenants(_ policies: [TenantName: TenantPolicy]) {
         tenants.setPolicies(policies)
+        lookSoon()
         stir()
     }
 
@@ -132,6 +133,7 @@ extension Engine {
         for request in waiting.requests {
             precondition(!request.isRunning && request.lease == nil && request.pages.isEmpty && request.computed == 0, "request \(request.request.id) waits with pages")
         }
+        tenants.checkInvariants(active: Array(active.values), waiting: waiting.requests)
         for request in waves.departed {
             precondition(waves.current?.contains(request) == true, "request \(request.request.id) holds on to pages for no wave")
             pages += pool.pageCount(of: request.lease!)

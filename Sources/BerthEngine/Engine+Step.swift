@@ -4,22 +4,32 @@ import BerthKernels
 import BerthModels
 
 extension Engine {
+    /// Prices follow what is measured once in so many steps.
+    private static let stepsPerPrice = 8
+
     func runBatch() {
         guard grow(\.running) else {
             isStalled = true
             return
         }
         if let experts { pacer.passNanoseconds = experts.passNanoseconds }
-        plan.fill(from: running.requests, tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: pacer)
+        pacer.interval = Double(running.requests.reduce(UInt64.max) { least, request in
+            request.generated > 0 && request.pending == 1 ? min(least, request.tenant.policy.tokenInterval ?? configuration.tokenInterval) : least
+        })
+        plan.fill(from: running.requests, prompts: promptOrder(of: running.requests, .interactive), tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: pacer)
         guard !plan.rows.isEmpty else {
             isStalled = true
             return
         }
         plan.fill(&batch)
         pacer.startStep(plan.load, now: now)
+        stepShares.plan(plan)
         registry.step = counters.steps
         experts?.enter(.ordinary)
         experts?.beginStep(plan.rows.map { ($0.request.request, $0.count) })
+        if counters.steps % Self.stepsPerPrice == 0 {
+            tenants.prices.observe(pacer.times, streams: plan.streams, bytesPerSecond: registry.reader.bytesPerSecond)
+        }
         settle(plan, model.forward(batch))
         // A batch keeps adapters and page lists alive; a finished request must hold nothing.
         plan.clear()
@@ -32,6 +42,7 @@ extension Engine {
         counters.steps += 1
         counters.computedTokens += plan.tokenCount
         let harmed = experts?.endStep() ?? [:]
+        chargeExpertReads(plan)
         let outcomes = outcomes(of: logits, plan)
         var row = 0
         for (index, scheduled) in plan.rows.enumerated() {
@@ -60,6 +71,7 @@ extension Engine {
     /// Gives a request what its rows have brought.
     private func take(_ scheduled: ScheduledRows, _ outcomes: ArraySlice<RowOutcome>) {
         let request = scheduled.request
+        chargeRows(request, scheduled.count)
         request.computed += scheduled.count
         for outcome in outcomes {
             switch outcome {
@@ -90,6 +102,7 @@ extension Engine {
         request.append(token)
         counters.generatedTokens += 1
         request.account.use.generatedTokens += 1
+        tenants.charge(request, tenants.prices.output)
 
         let id = request.request.id
         if request.request.stopTokens.contains(token) || (!request.request.ignoresEndTokens && endTokens.contains(token)) {

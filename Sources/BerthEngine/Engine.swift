@@ -4,7 +4,7 @@
 // has brought, and `step(now:)` with the time. Its output is the list of events that a step returns. It starts no thread,
 // reads no clock and no file, and takes no lock, so the same code serves under a daemon's mailbox and under a virtual clock.
 //
-// What it owns: requests (waiting in order of arrival, or running), the pool's leases (KV blocks belong to requests, windows to
+// What it owns: requests (waiting in the order of their tenants' counters, or running), the pool's leases (KV blocks belong to requests, windows to
 // adapters), the adapter registry. What it promises: a request's tokens depend on nothing but the request; every request ends
 // with exactly one `.finished` or `.failed`, and holds nothing from then on; a request, an adapter or a read that fails
 // harms no other.
@@ -30,6 +30,8 @@ public struct EngineConfiguration: Sendable {
     public var stepLogits = 128
     /// Requests that wait or run, at most.
     public var queuedRequests = Limits.queuedRequests
+    /// Who is let in beside those who run.
+    public var admissionRule = AdmissionRule.predicted
     /// Adapters read from disk at the same time, at most.
     public var adapterReads = Limits.adapterReads
     /// Values in the logits of a step from which on all threads sample: for fewer they are not worth waking.
@@ -59,6 +61,19 @@ public final class Engine {
     var bulk = ArrivalList()
     var waves = Waves()
     let tenants: Tenants
+    /// Whose the time of the step is, and of the wave, that is not known yet.
+    var stepShares = StepShares()
+    var waveShares = StepShares()
+    /// Of what experts have read, what is on somebody's account.
+    var bookedExpertBytes = 0
+    var lengths = OutputLengths()
+    /// When what is late is looked for next, and was last (`Engine+Deadlines.swift`).
+    var nextLook = UInt64.max
+    var lastLook: UInt64 = 0
+    /// The last pass of admission ended with somebody for whom there was no room.
+    var isFull = false
+    /// What those who run will want; of this pass of admission.
+    var forecast: MemoryForecast
     private var arrivals: UInt64 = 0
     var isDraining = false
     /// Something changed that may let a waiting request in.
@@ -92,6 +107,7 @@ public final class Engine {
         self.pool = pool
         self.configuration = configuration
         pacer = StepPacer(interval: configuration.tokenInterval)
+        forecast = MemoryForecast(blockTokens: model.kvLayout.blockTokens)
         tenants = Tenants(activeRequests: configuration.queuedRequests)
         self.endTokens = endTokens
         makeDetokenizer = detokenizer
@@ -142,7 +158,8 @@ public final class Engine {
         let entered = ActiveRequest(request, of: tenant, arrival: arrivals, time: now, detokenizer: makeDetokenizer(request.showsSpecialTokens))
         active[request.id] = entered
         tenant.activeRequests += 1
-        waiting.insert(entered)
+        enterQueue(entered)
+        if request.deadline != nil || tenant.policy.firstTokenObjective != nil { lookSoon() }
         stir()
     }
 
@@ -178,8 +195,10 @@ public final class Engine {
         if let time = pacer.finishStep(now: now) {
             experts?.speed.stepTook(time)
             waves.pace.stepTook(time)
+            stepShares.book(nanoseconds: Double(time), pacer.times)
         }
         waves.pace.finishPiece(now: now)
+        endWhatIsLate()
         if admissionPending { admit() }
         if hasWaveWork, waves.pace.isWavesTurn(besideStreams: !running.isEmpty && !isStalled) {
             advanceWave()
@@ -189,7 +208,9 @@ public final class Engine {
             experts?.warm()
         }
         if waves.current == nil { readAhead() }
-        if running.isEmpty || isStalled { pacer.pause() }
+        if running.isEmpty || isStalled {
+            if let foreseen = pacer.pause() { stepShares.book(nanoseconds: foreseen, pacer.times) }
+        }
         if !hasWork { waves.pace.pause() }
         giveUpWaveMemory()
         defer { events = [] }
@@ -214,6 +235,7 @@ public final class Engine {
         } else {
             counters.finishedRequests += 1
             request.account.use.finishedRequests += 1
+            if request.wantsNextToken { lengths.record(request.generated, of: request.request.adapter) }
         }
         release(request)
         emit(request.request.id, .finished(reason, text: text, usage: request.usage))
@@ -243,7 +265,7 @@ public final class Engine {
         if request.lease != nil {
             releasePages(of: request)
         } else {
-            waiting.remove(request)
+            leaveQueue(request)
         }
         if let adapter = request.adapter {
             request.adapter = nil

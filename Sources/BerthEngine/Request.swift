@@ -30,7 +30,7 @@ public struct SamplingParameters: Sendable, Equatable {
 }
 
 /// How urgent a request is.
-public enum ServiceClass: String, Sendable {
+public enum ServiceClass: String, Sendable, CaseIterable {
     /// Somebody waits for the answer.
     case interactive
     /// Takes what others leave idle, and may wait for long: work for throughput.

@@ -38,6 +38,8 @@ final class ActiveRequest {
     /// Entry i belongs to prompt token i; complete when there are as many as prompt tokens.
     var promptLogprobs: [TokenLogprob?] = []
     var preemptions = 0
+    /// Of `tokens`, those whose computing was charged to the tenant: what is computed a second time is not.
+    var charged = 0
     /// Younger requests that were let in before it.
     var passedOver = 0
 
@@ -58,6 +60,8 @@ final class ActiveRequest {
     var generated: Int { tokens.count - promptCount }
     /// Tokens whose keys and values are not computed yet: at least one while the request runs.
     var pending: Int { tokens.count - computed }
+    /// Tokens of the prompt that are to be computed, and charged.
+    var unpaid: Int { max(0, promptCount - max(charged, computed)) }
     /// The last token's logits choose a next token (they do not where only the prompt is evaluated).
     var wantsNextToken: Bool { request.maxTokens > 0 }
     var usage: Usage { Usage(promptTokens: promptCount, completionTokens: generated) }

@@ -10,6 +10,11 @@ final class Tenant {
     var policy: TenantPolicy
     /// Named by the configuration: never forgotten.
     var isConfigured: Bool
+    private var interactive = Standing()
+    private var bulk = Standing()
+    /// Requests in the running set and their pages, as they were counted last (`Tenants.count`).
+    var running = 0
+    var pages = 0
     /// Requests that have not ended.
     var activeRequests = 0
     /// A tick of `Tenants`: when it last had one.
@@ -22,6 +27,14 @@ final class Tenant {
         self.name = name
         self.policy = policy ?? TenantPolicy()
         isConfigured = policy != nil
+    }
+
+    /// Greater than 0.
+    var weight: Double { policy.weight }
+
+    subscript(serviceClass: ServiceClass) -> Standing {
+        get { serviceClass == .interactive ? interactive : bulk }
+        _modify { if serviceClass == .interactive { yield &interactive } else { yield &bulk } }
     }
 
     func account(of adapter: AdapterName?) -> UseAccount {

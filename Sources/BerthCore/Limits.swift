@@ -108,6 +108,9 @@ public enum Limits {
     /// How long a client may take nothing of what is queued for it before its request is cancelled.
     public static let stalledClientNanoseconds: UInt64 = 30_000_000_000
 
+    /// What a client may say that it will wait.
+    public static let requestTimeoutSeconds = 0.001...86_400
+
     // MARK: requests
     /// Requests that wait or run in the engine.
     public static let queuedRequests = 4096

@@ -1,7 +1,7 @@
 // Who may run: admission, loading of adapters, and preemption when pages run out.
 //
-// The order is that of tenants' counters, and for one tenant that of arrival (`Engine+Fairness.swift`). It is kept strictly where memory is short: a request that finds no pages blocks those behind it, so that
-// small newcomers cannot starve a large request. It is not kept where only the disk is slow: a request whose adapter is being
+// The order is that of tenants' counters, and for one tenant that of arrival (`Engine+Fairness.swift`). It is kept strictly where memory is short: a request that finds no pages
+// keeps those behind it from free ones, so that small newcomers cannot starve a large request; they get only what a tenant gives up that holds more than they. It is not kept where only the disk is slow: a request whose adapter is being
 // read steps aside until the read ends, and the pages it will need are kept for it; otherwise its adapter would be read only to be
 // thrown out again. A tenant that has as much as it may have steps aside, too, with all that it has. Where experts are paged, whose
 // experts are in memory may go before a few others of its tenant (`affinityOrder`).
@@ -36,12 +36,24 @@ extension Engine {
         // Who waits for an answer comes before who does not.
         for serviceClass in [ServiceClass.interactive, .bulk] {
             var order = fairOrder(serviceClass)
+            /// Of those whom somebody before them keeps from free pages, how many may still look for one who makes way.
+            var lookers: Int?
             while let request = order.next() {
                 if request.isBulk, bulk.count >= width { break }
                 if isAtBound(request) {
                     request.phase = .queued
                     order.setAside()
                     continue
+                }
+                if let left = lookers {
+                    lookers = left - 1
+                    if left == 0 { return }
+                    guard let other = whoMakesWay(for: request) else {
+                        order.setAside()
+                        continue
+                    }
+                    preempt(other)
+                    recountAll()
                 }
                 var admission = tryToAdmit(request, promised: promised)
                 // Reads ahead hold pages that are nobody's yet; where nothing runs, nobody will look again when they have ended.
@@ -77,7 +89,11 @@ extension Engine {
                     // Where nothing runs and nothing is read, nobody will ever give up pages.
                     guard running.isEmpty && bulk.isEmpty && registry.readsInFlight == 0 else {
                         isFull = true
-                        return
+                        // What is free is kept for this one. Other tenants may have what those give up who hold more.
+                        if request.isBulk { return }
+                        if lookers == nil { lookers = Limits.admissionWindow }
+                        order.setAside()
+                        continue
                     }
                     hasFailed = true
                     fail(request, GenerationFailure(.overloaded, "the memory pool has no room for this request beside what is pinned in it"))

@@ -98,6 +98,7 @@ extension Engine {
     }
 
     private func append(_ token: Int32, _ logprob: TokenLogprob?, to request: ActiveRequest) {
+        if request.generated == 0 { firstTokenCame(request) }
         request.phase = .decoding
         request.append(token)
         counters.generatedTokens += 1

@@ -69,7 +69,9 @@ public final class Engine {
     var lengths = OutputLengths()
     /// When what is late is looked for next, and was last (`Engine+Deadlines.swift`).
     var nextLook = UInt64.max
-    var lastLook: UInt64 = 0
+    var lastLook: UInt64?
+    /// What waits for a first token come to, in multiples of what they were foreseen to be at best.
+    var waitFactor = 1.0
     /// The last pass of admission ended with somebody for whom there was no room.
     var isFull = false
     /// What those who run will want; of this pass of admission.
@@ -159,7 +161,7 @@ public final class Engine {
         active[request.id] = entered
         tenant.activeRequests += 1
         enterQueue(entered)
-        if request.deadline != nil || tenant.policy.firstTokenObjective != nil { lookSoon() }
+        if request.deadline != nil || tenant.policy.firstTokenObjective != nil { lookSoon(deadline: request.deadline) }
         stir()
     }
 

@@ -40,6 +40,8 @@ final class ActiveRequest {
     var preemptions = 0
     /// Of `tokens`, those whose computing was charged to the tenant: what is computed a second time is not.
     var charged = 0
+    /// When its wait for the first token was foreseen, and as how many nanoseconds at best.
+    var foreseenWait: (time: UInt64, nanoseconds: Double)?
     /// Younger requests that were let in before it.
     var passedOver = 0
 
@@ -67,6 +69,9 @@ final class ActiveRequest {
     var usage: Usage { Usage(promptTokens: promptCount, completionTokens: generated) }
     var isBulk: Bool { request.serviceClass == .bulk }
     var isRunning: Bool { phase == .prefilling || phase == .decoding }
+
+    /// Most of the prompt was computed: that would be lost with it.
+    var isMostlyComputed: Bool { charged * 2 > promptCount }
 
     func append(_ token: Int32) { tokens.append(token) }
 

@@ -2,14 +2,17 @@
 //
 // After the Past-Future scheduler (arXiv 2507.10150, section 4): requests advance a token each at the same pace, so the sum can only peak when one is about to end. A
 // request is let in where the peak with it fits, instead of where every request could grow to its bound (few run), or where it fits now (many are thrown out again).
+// Lengths are drawn a few times (`OutputLengths`), and the largest peak counts: with few requests the sum strays far from its mean.
 
 /// Who is let in beside those who run.
 public enum AdmissionRule: String, Sendable, CaseIterable {
     /// Where all could grow as long as they may.
     case worstCase
-    /// Where it fits now, with a page to spare for each that runs.
+    /// Where it fits now.
     case optimistic
-    /// Where the foreseen peak fits.
+    /// Where it fits now, with a page to spare for each that runs.
+    case pageToSpare
+    /// Where the foreseen peak fits; a page to spare for each of which nothing is known.
     case predicted
 }
 
@@ -20,8 +23,8 @@ struct MemoryForecast {
         /// Pages that it holds, and tokens that they still have room for.
         var pages: Int
         var room: Int
-        /// Tokens until its end.
-        var remaining: Int
+        /// Tokens until its end, in every draw.
+        var remaining: OutputLengths.Draws
     }
 
     let blockTokens: Int
@@ -39,18 +42,17 @@ struct MemoryForecast {
     /// - Complexity: quadratic in the running set.
     func peak(with candidate: Holder?) -> Int {
         let all = candidate.map { holders + [$0] } ?? holders
-        var peak = 0
+        let perPage = 1 / Float(blockTokens)
+        var peak = OutputLengths.Draws()
         for last in all {
-            var pages = 0
+            var pages = OutputLengths.Draws()
             for holder in all {
-                if holder.remaining < last.remaining {
-                    pages -= holder.pages
-                } else {
-                    pages += (max(0, last.remaining - holder.room) + blockTokens - 1) / blockTokens
-                }
+                let grown = ((last.remaining - Float(holder.room)) * perPage).rounded(.up)
+                let growth = grown.replacing(with: 0, where: grown .< 0)
+                pages += growth.replacing(with: Float(-holder.pages), where: holder.remaining .< last.remaining)
             }
-            peak = max(peak, pages)
+            peak.replace(with: pages, where: pages .> peak)
         }
-        return peak + unknown
+        return Int(peak.max()) + unknown
     }
 }

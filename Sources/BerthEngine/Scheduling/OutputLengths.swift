@@ -1,8 +1,7 @@
 // How long outputs have been of late, by adapter: what a fine-tune was made for says much of how long its answers are.
 //
 // After the Past-Future scheduler (Gong et al., arXiv 2507.10150): a request's length is foreseen from the lengths of the past that are longer than what it has
-// generated already. Where that work draws a length at random, a request here has a place of its own in the distribution, for life: places are
-// spread evenly over requests (by the golden ratio), so that their sum comes close to the mean of the distribution with few requests, and the same run gives the same decisions.
+// generated already: a few are drawn of them, by places in the distribution that a request has for life, out of its number. So the same run gives the same decisions.
 
 import BerthCore
 
@@ -52,21 +51,28 @@ struct OutputLengths {
         if windows[adapter] != nil || windows.count < Limits.outputWindows { windows[adapter, default: Window()].record(length) }
     }
 
-    /// Tokens that a request will generate after so many, its own bound aside; nil where too little is known.
-    /// - Parameter share: the request's place in the distribution, in 0..<1.
-    func remaining(after generated: Int, of adapter: AdapterName?, at share: Double) -> Int? {
+    /// Tokens that a request will generate after so many, its own bound aside, a few times drawn; nil where too little is known.
+    /// - Parameter places: the request's places in the distribution, each in 0..<1.
+    func remaining(after generated: Int, of adapter: AdapterName?, at places: Draws) -> Draws? {
         let own = windows[adapter].flatMap { $0.lengths.count >= Self.leastLengths ? $0 : nil }
         guard let window = own ?? (all.lengths.count >= Self.leastLengths ? all : nil) else { return nil }
         let first = window.place(of: Int32(clamping: generated + 1))
         let longer = window.sorted.count - first
         // Longer than anything known: as long again.
-        guard longer > 0 else { return generated }
-        return Int(window.sorted[first + min(longer - 1, Int(share * Double(longer)))]) - generated
+        guard longer > 0 else { return Draws(repeating: Float(generated)) }
+        var draws = Draws()
+        for draw in draws.indices { draws[draw] = Float(Int(window.sorted[first + min(longer - 1, Int(places[draw] * Float(longer)))]) - generated) }
+        return draws
     }
 
-    /// The place of the request that came as the `arrival`-th.
-    static func share(ofArrival arrival: UInt64) -> Double {
-        let product = Double(arrival % (1 << 32)) * 0.618_033_988_749_894_9
-        return product - product.rounded(.down)
+    /// A number for each of a few draws: all are made of at one time.
+    typealias Draws = SIMD8<Float>
+
+    /// The places of the request that came as the `arrival`-th.
+    static func places(ofArrival arrival: UInt64) -> Draws {
+        var random = RandomSource(seed: arrival)
+        var places = Draws()
+        for draw in places.indices { places[draw] = Float.random(in: 0..<1, using: &random) }
+        return places
     }
 }

@@ -58,14 +58,15 @@ extension Engine {
     }
 
     /// Tokens that a request will still generate, as `configuration.admissionRule` sees it.
-    private func remainingTokens(_ request: ActiveRequest) -> Int? {
-        let most = min(request.request.maxTokens, model.contextLength - request.promptCount) - request.generated
+    private func remainingTokens(_ request: ActiveRequest) -> OutputLengths.Draws? {
+        let most = OutputLengths.Draws(repeating: Float(min(request.request.maxTokens, model.contextLength - request.promptCount) - request.generated))
         switch configuration.admissionRule {
-        case .optimistic: return nil
+        case .optimistic: return .zero
+        case .pageToSpare: return nil
         case .worstCase: return most
         case .predicted:
-            let share = OutputLengths.share(ofArrival: request.arrival)
-            return lengths.remaining(after: request.generated, of: request.request.adapter, at: share).map { min($0, most) }
+            let places = OutputLengths.places(ofArrival: request.arrival)
+            return lengths.remaining(after: request.generated, of: request.request.adapter, at: places).map { $0.replacing(with: most, where: $0 .> most) }
         }
     }
 

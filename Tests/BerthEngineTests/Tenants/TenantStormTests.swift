@@ -7,7 +7,7 @@ import Testing
 @testable import BerthEngine
 
 @Suite struct TenantStormTests {
-    @Test(arguments: 1...16 as ClosedRange<UInt64>) func storm(seed: UInt64) throws {
+    @Test(arguments: 1...24 as ClosedRange<UInt64>) func storm(seed: UInt64) throws {
         var random = RandomSource(seed: seed)
         let pages = Int.random(in: 8...24, using: &random)
         var configuration = EngineConfiguration()
@@ -22,7 +22,7 @@ import Testing
         }
         let names = (0..<5).map { TenantName("t\($0)")! }
         var requests: [GenerationRequest] = []
-        while requests.count < 60 || !harness.engine.isEmpty {
+        while requests.count < 60 || !harness.engine.isEmpty || harness.engine.hasWork || !harness.reader.reads.isEmpty {
             switch Int.random(in: 0..<100, using: &random) {
             case 0..<30 where requests.count < 60:
                 var request = StormTests.request(UInt64(requests.count + 1), adapters: versions.keys.sorted(), maxPrompt: 60, maxTokens: 40, random: &random)

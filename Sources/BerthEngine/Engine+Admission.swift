@@ -138,7 +138,8 @@ extension Engine {
         // What those who run will want before long, and what is kept for other tenants, beside what is promised: a request let in
         // at their cost would soon be thrown out again.
         let isFirst = running.isEmpty && bulk.isEmpty
-        let reserve = promised + (isFirst ? 0 : forecast.peak(with: holder(request)) + tenants.unfilledFloors(beside: request.tenant))
+        let room = pool.room(for: .kv) - blocks(request.tokens.count) - promised
+        let reserve = promised + (isFirst ? 0 : forecast.peak(with: holder(request), room: room) + tenants.unfilledFloors(beside: request.tenant))
         let adapter: Adapter?
         switch self.adapter(for: request) {
         case .success(let found): adapter = found

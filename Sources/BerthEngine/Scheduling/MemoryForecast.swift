@@ -29,18 +29,30 @@ struct MemoryForecast {
 
     let blockTokens: Int
     private var holders: [Holder] = []
+    /// Pages that all want who run, without what they give back.
+    private var growth = 0
     /// Requests of which nothing is known: a page for each.
     private(set) var unknown = 0
 
     init(blockTokens: Int) { self.blockTokens = blockTokens }
 
     mutating func add(_ holder: Holder?) {
-        if let holder { holders.append(holder) } else { unknown += 1 }
+        if let holder {
+            holders.append(holder)
+            growth += mostGrowth(of: holder)
+        } else {
+            unknown += 1
+        }
     }
 
+    private func mostGrowth(of holder: Holder) -> Int { (max(0, Int(holder.remaining.max()) - holder.room) + blockTokens - 1) / blockTokens }
+
     /// Pages that will be wanted beside those that are held now, at the worst moment; `candidate` is counted as one that holds its pages.
-    /// - Complexity: quadratic in the running set.
-    func peak(with candidate: Holder?) -> Int {
+    /// - Parameter room: where all that could be wanted is less, that is the answer: it is as good.
+    /// - Complexity: quadratic in the running set, constant where there is room.
+    func peak(with candidate: Holder?, room: Int = 0) -> Int {
+        let most = unknown + growth + (candidate.map { mostGrowth(of: $0) } ?? 0)
+        if most <= room { return most }
         let all = candidate.map { holders + [$0] } ?? holders
         let perPage = 1 / Float(blockTokens)
         var peak = OutputLengths.Draws()

@@ -9,7 +9,8 @@ extension Engine {
 
     func enterQueue(_ request: ActiveRequest) {
         waiting.insert(request)
-        tenants.enter(request)
+        let others = request.isBulk ? bulk.requests : running.requests
+        tenants.enter(request, besideRunning: others.lazy.filter { $0.unpaid > 0 }.map { $0.tenant[request.request.serviceClass].counter }.min())
     }
 
     func leaveQueue(_ request: ActiveRequest) {
@@ -70,7 +71,8 @@ extension Engine {
         }
     }
 
-    /// The running requests whose prompts come first where a step has too few rows for all: those of whoever had least.
+    /// The running requests whose prompts are computed next, in the order in which they get rows: those of whoever had least first. Tenants with little to do do not
+    /// wait for others' chunks: as long as such tenants come first, only their prompts are in the step, which is shorter then.
     func promptOrder(of requests: [ActiveRequest], _ serviceClass: ServiceClass) -> [ActiveRequest] {
         guard let tenant = requests.first?.tenant, !requests.allSatisfy({ $0.tenant === tenant }) else { return requests }
         var lines: [ObjectIdentifier: (tenant: Tenant, counter: Double, requests: [ActiveRequest])] = [:]
@@ -83,8 +85,17 @@ extension Engine {
             prompts.append(request)
             order.charge(Double(request.unpaid))
         }
-        return prompts
+        let most = configuration.stepTokens / Self.lightPart
+        let light = Set(
+            lines.filter { _, line in
+                line.tenant[serviceClass].waiting.isEmpty && line.requests.reduce(0) { $0 + $1.pending } <= most
+            }.keys)
+        let first = prompts.prefix { light.contains(ObjectIdentifier($0.tenant)) }
+        return first.isEmpty ? prompts : Array(first)
     }
+
+    /// All prompts of a tenant with little to do take at most this part of a step's rows.
+    private static let lightPart = 4
 
     // MARK: service
 

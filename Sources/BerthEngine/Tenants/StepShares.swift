@@ -22,6 +22,10 @@ struct StepShares {
     mutating func book(nanoseconds: Double, _ times: StepTimeModel) {
         defer { clear() }
         guard nanoseconds > 0, rows > 0 else { return }
+        if let account = parts.first?.account, parts.allSatisfy({ $0.account === account }) {
+            account.use.computeSeconds += nanoseconds * 1e-9
+            return
+        }
         let prices = times.prices(near: StepTimeModel.sizeClass(rows))
         let fixed = prices.nanoseconds(of: StepLoad())
         var costs = parts.map { prices.nanoseconds(of: $0.load) - fixed + fixed * Double($0.load.rows) / Double(rows) }

@@ -30,7 +30,8 @@ final class Tenants {
 
     // MARK: who waits
 
-    func enter(_ request: ActiveRequest) { counters[request.isBulk ? 1 : 0].enter(request) }
+    /// - Parameter running: the least counter of those whose prompts run.
+    func enter(_ request: ActiveRequest, besideRunning running: Double?) { counters[request.isBulk ? 1 : 0].enter(request, besideRunning: running) }
 
     func leave(_ request: ActiveRequest) { counters[request.isBulk ? 1 : 0].leave(request) }
 

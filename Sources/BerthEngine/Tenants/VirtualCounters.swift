@@ -34,12 +34,12 @@ struct VirtualCounters {
 
     init(_ serviceClass: ServiceClass) { self.serviceClass = serviceClass }
 
-    /// A request waits from now on.
-    mutating func enter(_ request: ActiveRequest) {
+    /// A request waits from now on. Where nobody waits, those count whose prompts run: they wait for rows.
+    mutating func enter(_ request: ActiveRequest, besideRunning running: Double?) {
         let tenant = request.tenant
         if tenant[serviceClass].waiting.isEmpty {
             let least = waiting.values.reduce(Double.infinity) { min($0, $1[serviceClass].counter) }
-            let level = least.isFinite ? least : lastToLeave?[serviceClass].counter ?? 0
+            let level = least.isFinite ? least : running ?? lastToLeave?[serviceClass].counter ?? 0
             tenant[serviceClass].counter = max(tenant[serviceClass].counter, level)
             waiting[tenant.name] = tenant
         }

@@ -39,6 +39,13 @@ final class Flood {
     func isWaiting(_ tenant: TenantName) -> Bool { harness.engine.tenants.known[tenant].map { !$0[.interactive].waiting.isEmpty } ?? false }
 
     func step() {
+        submit()
+        harness.step()
+        steps += 1
+    }
+
+    /// As many as are missing.
+    func submit() {
         for load in loads {
             var ids = open[load.tenant, default: []].filter { !harness.outcomes[$0]!.isOver }
             while ids.count < load.depth {
@@ -47,7 +54,5 @@ final class Flood {
             }
             open[load.tenant] = ids
         }
-        harness.step()
-        steps += 1
     }
 }

@@ -116,6 +116,38 @@ import Testing
         #expect(steps <= 3)
     }
 
+    /// A tenant that asks for something now and then, beside one that floods with prompts and streams: its first token waits for the step that is under
+    /// way and shares its own with the flood's streams, and that is all.
+    @Test func aLightTenantWaitsForNoQueue() throws {
+        func firstTokens(flooded: Bool) throws -> [Double] {
+            var configuration = EngineConfiguration()
+            configuration.runningRequests = 24
+            let run = try PacedRun(interval: 100, configuration: configuration) { _, load in 5 + 0.5 * Double(load.rows) }
+            run.harness.isProving = false
+            let flood = Flood(run.harness, [.init(tenant: .a, depth: flooded ? 100 : 0, prompt: 20...120, output: 5...60)], seed: 6)
+            var waits: [Double] = [], last: (id: RequestID, time: Double)?
+            for step in 1...6000 where waits.count < 40 {
+                if !flooded, last == nil { run.harness.now += 10_000_000 }
+                if let (id, time) = last, let first = run.firstToken(id) {
+                    waits.append(first - time)
+                    last = nil
+                } else if last == nil, step % 7 == 0 {
+                    // It comes at some point within a step, which is not known before: half of it has passed.
+                    let id = run.harness.submit(PacedRun.prompt(200), maxTokens: 5) { $0.tenant = .b }
+                    last = (id, run.milliseconds - (flooded ? (run.steps.last?.milliseconds ?? 0) / 2 : 0))
+                }
+                flood.submit()
+                run.step()
+            }
+            return waits.sorted()
+        }
+        let alone = try firstTokens(flooded: false), beside = try firstTokens(flooded: true)
+        let (median, floodedMedian) = (alone[alone.count / 2], beside[beside.count / 2])
+        print("first token of a light tenant: \(Int(median)) ms alone, \(Int(floodedMedian)) ms beside a flood")
+        #expect(alone.count == 40 && beside.count == 40)
+        #expect(floodedMedian < 2.2 * median)
+    }
+
     /// What an idle tenant did not use is gone: it has half from when it is back, not more.
     @Test func idlenessIsNotSavedUp() throws {
         let harness = try Self.harness(running: 8)

@@ -28,6 +28,9 @@ public enum Limits {
     // MARK: adapters
     public static let adapterNameBytes = 128
     public static let tenantNameBytes = 64
+    /// Tenants whose sums are remembered while they have no request, and adapters whose sums are kept apart for one of them.
+    public static let rememberedTenants = 8192
+    public static let accountedAdapters = 1024
     public static let adapterRank = 1024
     /// Keys of `rank_pattern` or `alpha_pattern`, their length, and the steps that matching one of them may take.
     public static let adapterPatterns = 65_536
@@ -110,6 +113,9 @@ public enum Limits {
     /// How long a client may take nothing of what is queued for it before its request is cancelled.
     public static let stalledClientNanoseconds: UInt64 = 30_000_000_000
 
+    /// What a client may say that it will wait.
+    public static let requestTimeoutSeconds = 0.001...86_400
+
     // MARK: requests
     /// Requests that wait or run in the engine.
     public static let queuedRequests = 4096
@@ -121,6 +127,8 @@ public enum Limits {
     public static let stopStringBytes = 1024
     public static let logitBiasEntries = 1024
     public static let badWords = 256
+    /// Adapters of which it is known how long their outputs are.
+    public static let outputWindows = 1024
     /// Bulk requests that run in one wave.
     public static let waveRequests = 512
     public static let topLogprobs = 20

@@ -76,11 +76,23 @@ extension Engine {
 
     /// Replaces what tenants may have. Requests that are here go on under the new rules.
     public func setTenants(_ policies: [TenantName: TenantPolicy]) {
-        tenants = policies
+        tenants.setPolicies(policies)
+        lookSoon()
         stir()
     }
 
     // MARK: accounts
+
+    /// In the order of their names.
+    public var tenantStatuses: [TenantStatus] {
+        var statuses = tenants.known.mapValues(\.status)
+        for request in running.requests + bulk.requests {
+            statuses[request.tenant.name]!.running += 1
+            statuses[request.tenant.name]!.pages += request.pages.count
+        }
+        for request in waiting.requests { statuses[request.tenant.name]!.waiting += 1 }
+        return statuses.values.sorted { $0.tenant < $1.tenant }
+    }
 
     public var adapters: [AdapterStatus] { registry.statuses }
 
@@ -128,6 +140,7 @@ extension Engine {
         for request in waiting.requests {
             precondition(!request.isRunning && request.blocks.isEmpty && request.pages.isEmpty && request.computed == 0, "request \(request.request.id) waits with pages")
         }
+        tenants.checkInvariants(active: Array(active.values), waiting: waiting.requests)
         for request in waves.departed {
             precondition(waves.current?.contains(request) == true, "request \(request.request.id) holds on to pages for no wave")
         }

@@ -1,13 +1,13 @@
-// Who may run: admission in order of arrival, loading of adapters, and preemption when pages run out.
+// Who may run: admission, loading of adapters, and preemption when pages run out.
 //
-// The order of arrival is kept strictly where memory is short: a request that finds no pages blocks those behind it, so that
-// small newcomers cannot starve a large request. It is not kept where only the disk is slow: a request whose adapter is being
+// The order is that of tenants' counters, and for one tenant that of arrival (`Engine+Fairness.swift`). It is kept strictly where memory is short: a request that finds no pages
+// keeps those behind it from free ones, so that small newcomers cannot starve a large request; they get only what a tenant gives up that holds more than they. It is not kept where only the disk is slow: a request whose adapter is being
 // read steps aside until the read ends, and the pages it will need are kept for it; otherwise its adapter would be read only to be
-// thrown out again. Where experts are paged, whose experts are in memory may go before a few others (`admissionOrder`). (The seam for tenants
-// is here: an order other than that of arrival is another order of `waiting`.)
+// thrown out again. A tenant that has as much as it may have steps aside, too, with all that it has. Where experts are paged, whose
+// experts are in memory may go before a few others of its tenant (`affinityOrder`).
 //
 // When a running request needs a page and there is none, the economy lets go what is worth least; then the youngest
-// running request gives up its pages and waits to be computed again. The oldest request is never disturbed, so there is
+// running request of the tenant that holds most gives up its pages and waits to be computed again. The oldest request is never disturbed, so there is
 // always one that comes to its end.
 
 import BerthCore
@@ -25,92 +25,124 @@ extension Engine {
         case failed(GenerationFailure)
     }
 
-    /// Lets in whoever can run, oldest first.
+    /// Lets in whoever can run, in the order of tenants' counters.
     func admit() {
         admissionPending = false
+        isFull = false
         for adapter in registry.pinnedAbsent where adapter.lastFailure == nil { _ = registry.beginLoad(adapter) }
         /// KV blocks of those who wait for the disk, and come before the one that is asked.
         var promised = 0
         var hasFailed = false
+        recountAll()
+        let width = tenants.waiting(.bulk).isEmpty ? 0 : waveWidth()
         // Who waits for an answer comes before who does not.
-        let order = admissionOrder().partitioned { $0.isBulk }
-        let width = order.last?.isBulk == true ? waveWidth() : 0
-        for (index, request) in order.enumerated() {
-            if request.isBulk, bulk.count >= width { break }
-            var admission = tryToAdmit(request, promised: promised)
-            // Reads ahead hold pages that are nobody's yet; where nothing runs, nobody will look again when they have ended.
-            if case .waitsForPages = admission, running.isEmpty, experts?.finishReads() == true { admission = tryToAdmit(request, promised: promised) }
-            while case .waitsForPages = admission, !request.isBulk, running.count < configuration.runningRequests, let youngest = bulk.youngest {
-                preempt(youngest)
-                admission = tryToAdmit(request, promised: promised)
-            }
-            switch admission {
-            case .admitted:
-                passOver(olderThan: request)
-                waiting.remove(request)
-                if request.isBulk { bulk.insert(request) } else { running.insert(request) }
-                if request.preemptions > 0 { experts?.requestReturns(request.request.id) }
-            case .waitsForDisk:
-                request.phase = .waitingForAdapter
-                promised += blocks(request.tokens.count)
-            case .waitsForPrefix: request.phase = .waitingForPrefix
-            case .failed(let failure):
-                hasFailed = true
-                fail(request, failure)
-            case .waitsForPages:
-                request.phase = .queued
-                // Who was preferred to older ones of its class does not block them: it will be asked again.
-                let hasPlaces = running.count < configuration.runningRequests
-                let wasPreferred = order[(index + 1)...].contains { $0.isBulk == request.isBulk && $0.arrival < request.arrival }
-                if hasPlaces, wasPreferred, request.passedOver < Limits.passedOver { continue }
-                // Where nothing runs and nothing is read, nobody will ever give up pages.
-                guard running.isEmpty && bulk.isEmpty && registry.readsInFlight == 0 else { return }
-                hasFailed = true
-                fail(request, GenerationFailure(.overloaded, "the memory pool has no room for this request beside what is pinned in it"))
+        for serviceClass in [ServiceClass.interactive, .bulk] {
+            var order = fairOrder(serviceClass)
+            /// Of those whom somebody before them keeps from free pages, how many may still look for one who makes way.
+            var lookers: Int?
+            while let request = order.next() {
+                if request.isBulk, bulk.count >= width { break }
+                if isAtBound(request) {
+                    request.phase = .queued
+                    order.setAside()
+                    continue
+                }
+                if let left = lookers {
+                    lookers = left - 1
+                    if left == 0 { return }
+                    guard let other = whoMakesWay(for: request) else {
+                        order.setAside()
+                        continue
+                    }
+                    preempt(other)
+                    recountAll()
+                }
+                var admission = tryToAdmit(request, promised: promised)
+                // Reads ahead hold pages that are nobody's yet; where nothing runs, nobody will look again when they have ended.
+                if case .waitsForPages = admission, running.isEmpty, experts?.finishReads() == true { admission = tryToAdmit(request, promised: promised) }
+                while case .waitsForPages = admission, !request.isBulk,
+                    let other = running.count < configuration.runningRequests ? whoGivesUpBulk() ?? whoMakesWay(for: request) : whoMakesWay(for: request)
+                {
+                    preempt(other)
+                    recountAll()
+                    admission = tryToAdmit(request, promised: promised)
+                }
+                switch admission {
+                case .admitted:
+                    passOver(olderThan: request)
+                    leaveQueue(request)
+                    if request.isBulk { bulk.insert(request) } else { running.insert(request) }
+                    tenants.count(request)
+                    forecast.add(holder(request))
+                    order.charge(priceOfAdmission(request))
+                    if request.preemptions > 0 { experts?.requestReturns(request.request.id) }
+                case .waitsForDisk:
+                    request.phase = .waitingForAdapter
+                    promised += blocks(request.tokens.count)
+                    order.charge(priceOfAdmission(request))
+                case .waitsForPrefix: request.phase = .waitingForPrefix
+                case .failed(let failure):
+                    hasFailed = true
+                    fail(request, failure)
+                case .waitsForPages:
+                    request.phase = .queued
+                    // Who was preferred to older ones of its tenant does not block them: it will be asked again.
+                    let hasPlaces = running.count < configuration.runningRequests
+                    if hasPlaces, order.wasPreferred(request, among: Limits.admissionWindow), request.passedOver < Limits.passedOver { continue }
+                    // Where nothing runs and nothing is read, nobody will ever give up pages.
+                    guard running.isEmpty && bulk.isEmpty && registry.readsInFlight == 0 else {
+                        isFull = true
+                        // What is free is kept for this one. Other tenants may have what those give up who hold more.
+                        if request.isBulk { return }
+                        if lookers == nil { lookers = Limits.admissionWindow }
+                        order.setAside()
+                        continue
+                    }
+                    hasFailed = true
+                    fail(request, GenerationFailure(.overloaded, "the memory pool has no room for this request beside what is pinned in it"))
+                }
             }
         }
         // Failures set the flag again, though everything has been looked at; but for those that stepped back before one who failed.
         admissionPending = hasFailed && running.isEmpty && bulk.isEmpty && !waiting.isEmpty && registry.readsInFlight == 0
     }
 
-    /// Who is asked first. The order is that of arrival; where experts are paged, the oldest few are asked in the order of how much of what they will want is in
-    /// memory, as far as it is known: a step then reads less. Only requests of one service class change places, and nobody is passed over more than `Limits.passedOver`
+    /// The requests of one tenant and class, which stand in order of arrival, in the order in which they are asked. Where experts are paged, the oldest few are asked in
+    /// the order of how much of what they will want is in memory, as far as it is known: a step then reads less. Nobody is passed over more than `Limits.passedOver`
     /// times.
-    func admissionOrder() -> [ActiveRequest] {
-        guard let experts, experts.supply.options.ordersAdmission, waiting.count > 1 else { return waiting.requests }
-        let few = waiting.requests.prefix(Limits.admissionWindow)
+    func affinityOrder(_ requests: [ActiveRequest]) -> [ActiveRequest] {
+        guard let experts, experts.supply.options.ordersAdmission, requests.count > 1 else { return requests }
+        let few = requests.prefix(Limits.admissionWindow)
         let isDue = few.map { $0.passedOver >= Limits.passedOver }
         let overlaps = few.map { experts.overlap(of: $0.request) }
         // Whoever nothing is known of is neither preferred nor put back: the order of arrival holds, and where the overlaps are about the same, too.
-        guard overlaps.allSatisfy({ $0 != nil }) else { return waiting.requests }
+        guard overlaps.allSatisfy({ $0 != nil }) else { return requests }
         let grades = overlaps.map { Int($0! * Self.overlapGrades) }
-        var order = Array(few.indices)
-        for places in Dictionary(grouping: few.indices, by: { few[$0].request.serviceClass }).values {
-            let sorted = places.sorted { left, right in
-                if isDue[left] != isDue[right] { return isDue[left] }
-                if !isDue[left], grades[left] != grades[right] { return grades[left] > grades[right] }
-                return left < right
-            }
-            for (place, index) in zip(places, sorted) { order[place] = index }
+        let order = few.indices.sorted { left, right in
+            if isDue[left] != isDue[right] { return isDue[left] }
+            if !isDue[left], grades[left] != grades[right] { return grades[left] > grades[right] }
+            return left < right
         }
-        return order.map { few[$0] } + waiting.requests.dropFirst(few.count)
+        return order.map { few[$0] } + requests.dropFirst(few.count)
     }
 
     /// Overlaps that differ by less than one part in so many are the same.
     private static let overlapGrades = 10.0
 
-    /// Counts for those of its class who came before a request that is let in, and could have been.
+    /// Counts for those of its tenant and class who came before a request that is let in, and could have been.
     private func passOver(olderThan request: ActiveRequest) {
-        for older in waiting.requests {
+        for older in request.tenant[request.request.serviceClass].waiting.requests {
             guard older.arrival < request.arrival else { return }
-            if older.phase == .queued, older.isBulk == request.isBulk { older.passedOver += 1 }
+            if older.phase == .queued { older.passedOver += 1 }
         }
     }
 
     private func tryToAdmit(_ request: ActiveRequest, promised: Int) -> Admission {
-        // A page for every running request, each of which will want one before long, beside what is promised: a request let in
+        // What those who run will want before long, and what is kept for other tenants, beside what is promised: a request let in
         // at their cost would soon be thrown out again.
-        let reserve = running.count + bulk.count + promised
+        let isFirst = running.isEmpty && bulk.isEmpty
+        let room = pool.room(for: .kv) + prefixes.evictablePages - blocks(request.tokens.count) - promised
+        let reserve = promised + (isFirst ? 0 : forecast.peak(with: holder(request), room: room) + tenants.unfilledFloors(beside: request.tenant))
         let adapter: Adapter?
         switch self.adapter(for: request) {
         case .success(let found): adapter = found
@@ -122,7 +154,10 @@ extension Engine {
             case .loading: return .waitsForDisk
             case .absent:
                 switch registry.beginLoad(adapter, leaving: blocks(request.tokens.count) + reserve) {
-                case .begun, .readersBusy: return .waitsForDisk
+                case .begun:
+                    chargeDisk(request, bytes: Double(adapter.source.bytes))
+                    return .waitsForDisk
+                case .readersBusy: return .waitsForDisk
                 case .noRoom: return .waitsForPages
                 }
             }
@@ -171,25 +206,17 @@ extension Engine {
         return true
     }
 
-    private func blocks(_ tokens: Int) -> Int { (tokens + model.kvLayout.blockTokens - 1) / model.kvLayout.blockTokens }
+    func blocks(_ tokens: Int) -> Int { (tokens + model.kvLayout.blockTokens - 1) / model.kvLayout.blockTokens }
 
     // MARK: growth
 
     /// Gives every request of the list (`\.running`, `\.bulk`) the page that its next token needs, oldest first, at the cost of idle adapters, of
-    /// bulk requests and of the youngest. False where the only request that runs must wait until a read ends.
+    /// bulk requests and of the youngest of the tenant that holds most. False where the only request that runs must wait until a read ends.
     func grow(_ list: KeyPath<Engine, ArrivalList>) -> Bool {
-        var index = 0
-        while index < self[keyPath: list].count {
-            let request = self[keyPath: list][index]
-            if request.pages.count * model.kvLayout.blockTokens < request.tokens.count {
-                switch grow(request) {
-                case .grown: break
-                // It was the youngest: nobody is behind it.
-                case .gone: return true
-                case .mustWait: return false
-                }
-            }
-            index += 1
+        // Others may leave the list meanwhile: they hold no pages then.
+        for request in self[keyPath: list].requests where request.isRunning {
+            guard request.pages.count * model.kvLayout.blockTokens < request.tokens.count else { continue }
+            if case .mustWait = grow(request) { return false }
         }
         return true
     }
@@ -197,6 +224,10 @@ extension Engine {
     private enum Growth { case grown, gone, mustWait }
 
     private func grow(_ request: ActiveRequest) -> Growth {
+        while let other = whoGivesUpBelowCeiling(request) {
+            preempt(other)
+            if other === request { return .gone }
+        }
         while true {
             if economy.makeRoom(1, for: .kv), let block = prefixes.newBlock(at: request.blocks.count) {
                 request.blocks.append(block)
@@ -205,9 +236,9 @@ extension Engine {
             }
             if experts?.finishReads() == true { continue }
             let isAlone = running.count + bulk.count == 1
-            if !isAlone, let youngest = bulk.youngest ?? running.youngest {
-                preempt(youngest)
-                if youngest === request { return .gone }
+            if !isAlone, let other = whoGivesUp() {
+                preempt(other)
+                if other === request { return .gone }
             } else if registry.readsInFlight > 0 {
                 return .mustWait
             } else {
@@ -227,7 +258,8 @@ extension Engine {
         request.phase = .queued
         request.preemptions += 1
         counters.preemptions += 1
+        request.account.use.preemptions += 1
         experts?.requestPreempted(request.request.id)
-        waiting.insert(request)
+        enterQueue(request)
     }
 }

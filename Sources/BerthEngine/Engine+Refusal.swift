@@ -15,7 +15,7 @@ extension Engine {
         if active.count >= configuration.queuedRequests {
             return GenerationFailure(.overloaded, "\(active.count) requests are waiting or running already")
         }
-        return faultInPrompt(of: request) ?? faultInSampling(request.sampling) ?? faultInAdapter(of: request) ?? faultInSize(of: request)
+        return faultInPrompt(of: request) ?? faultInSampling(request.sampling) ?? faultInAdapter(of: request) ?? faultInSize(of: request) ?? faultInShare(of: request)
     }
 
     private func faultInPrompt(of request: GenerationRequest) -> GenerationFailure? {
@@ -85,5 +85,16 @@ extension Engine {
                     + "\(capacity) for one request; ask for fewer or give the daemon more memory")
         }
         return nil
+    }
+
+    /// A tenant's ceiling holds for each of its requests.
+    private func faultInShare(of request: GenerationRequest) -> GenerationFailure? {
+        let ceiling = tenants.tenant(request.tenant).policy.kv.ceilingPages
+        guard ceiling < pool.pageCount else { return nil }
+        let tokens = min(model.contextLength, request.prompt.count + request.maxTokens)
+        guard max(request.prompt.count, tokens - 1) > ceiling * model.kvLayout.blockTokens else { return nil }
+        return GenerationFailure(
+            .overloaded,
+            "the request may grow to \(tokens) tokens, and \(request.tenant) may have \(ceiling * model.kvLayout.blockTokens) in memory; ask for fewer")
     }
 }

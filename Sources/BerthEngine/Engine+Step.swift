@@ -4,22 +4,32 @@ import BerthKernels
 import BerthModels
 
 extension Engine {
+    /// Prices follow what is measured once in so many steps.
+    private static let stepsPerPrice = 8
+
     func runBatch() {
         guard grow(\.running) else {
             isStalled = true
             return
         }
         if let experts { pacer.passNanoseconds = experts.passNanoseconds }
-        plan.fill(from: running.requests, tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: pacer)
+        pacer.interval = Double(running.requests.reduce(UInt64.max) { least, request in
+            request.generated > 0 && request.pending == 1 ? min(least, request.tenant.policy.tokenInterval ?? configuration.tokenInterval) : least
+        })
+        plan.fill(from: running.requests, prompts: promptOrder(of: running.requests, .interactive), tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: pacer)
         guard !plan.rows.isEmpty else {
             isStalled = true
             return
         }
         plan.fill(&batch)
         pacer.startStep(plan.load, now: now)
+        stepShares.plan(plan)
         registry.step = counters.steps
         experts?.enter(.ordinary)
         experts?.beginStep(plan.rows.map { ($0.request.request, $0.count) })
+        if counters.steps % Self.stepsPerPrice == 0 {
+            tenants.prices.observe(pacer.times, streams: plan.streams, bytesPerSecond: registry.reader.bytesPerSecond)
+        }
         settle(plan, model.forward(batch))
         // A batch keeps adapters and page lists alive; a finished request must hold nothing.
         plan.clear()
@@ -33,6 +43,7 @@ extension Engine {
         prefixes.step = counters.steps
         counters.computedTokens += plan.tokenCount
         let harmed = experts?.endStep() ?? [:]
+        chargeExpertReads(plan)
         let outcomes = outcomes(of: logits, plan)
         var row = 0
         for (index, scheduled) in plan.rows.enumerated() {
@@ -67,6 +78,7 @@ extension Engine {
     private func take(_ scheduled: ScheduledRows, _ outcomes: ArraySlice<RowOutcome>) {
         let request = scheduled.request
         let first = request.computed
+        chargeRows(request, scheduled.count)
         request.computed += scheduled.count
         if prefixes.computed(request.tokens, first..<request.computed, &request.blocks, in: scope(of: request)) {
             request.pages = request.blocks.map { $0.address! }
@@ -90,13 +102,18 @@ extension Engine {
 
     private func finishPrompt(_ request: ActiveRequest) {
         counters.promptTokens += request.promptCount
+        request.account.use.promptTokens += request.promptCount
+        request.account.use.cachedTokens += request.usage.cachedTokens
         if request.request.promptLogprobs != nil { emit(request.request.id, .prompt(request.promptLogprobs)) }
     }
 
     private func append(_ token: Int32, _ logprob: TokenLogprob?, to request: ActiveRequest) {
+        if request.generated == 0 { firstTokenCame(request) }
         request.phase = .decoding
         request.append(token)
         counters.generatedTokens += 1
+        request.account.use.generatedTokens += 1
+        tenants.charge(request, tenants.prices.output)
 
         let id = request.request.id
         if request.request.stopTokens.contains(token) || (!request.request.ignoresEndTokens && endTokens.contains(token)) {

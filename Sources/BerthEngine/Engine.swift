@@ -4,7 +4,7 @@
 // has brought, and `step(now:)` with the time. Its output is the list of events that a step returns. It starts no thread,
 // reads no clock and no file, and takes no lock, so the same code serves under a daemon's mailbox and under a virtual clock.
 //
-// What it owns: requests (waiting in order of arrival, or running), the pool's leases (KV blocks belong to requests, windows to
+// What it owns: requests (waiting in the order of their tenants' counters, or running), the pool's leases (KV blocks belong to requests, windows to
 // adapters), the adapter registry. What it promises: a request's tokens depend on nothing but the request; every request ends
 // with exactly one `.finished` or `.failed`, and holds nothing from then on; a request, an adapter or a read that fails
 // harms no other.
@@ -34,6 +34,8 @@ public struct EngineConfiguration: Sendable {
     public var cachesPrefixes = true
     /// Tenants find what others have computed, too: only where they trust each other, for the time to the first token tells of it.
     public var sharesPrefixes = false
+    /// Who is let in beside those who run.
+    public var admissionRule = AdmissionRule.predicted
     /// Adapters read from disk at the same time, at most.
     public var adapterReads = Limits.adapterReads
     /// Values in the logits of a step from which on all threads sample: for fewer they are not worth waking.
@@ -63,8 +65,22 @@ public final class Engine {
     /// The same for requests that nobody waits for: they run in waves.
     var bulk = ArrivalList()
     var waves = Waves()
-    /// What tenants may have; who is not in it has the defaults.
-    var tenants: [TenantName: TenantPolicy] = [:]
+    let tenants: Tenants
+    /// Whose the time of the step is, and of the wave, that is not known yet.
+    var stepShares = StepShares()
+    var waveShares = StepShares()
+    /// Of what experts have read, what is on somebody's account.
+    var bookedExpertBytes = 0
+    var lengths = OutputLengths()
+    /// When what is late is looked for next, and was last (`Engine+Deadlines.swift`).
+    var nextLook = UInt64.max
+    var lastLook: UInt64?
+    /// What waits for a first token come to, in multiples of what they were foreseen to be at best.
+    var waitFactor = 1.0
+    /// The last pass of admission ended with somebody for whom there was no room.
+    var isFull = false
+    /// What those who run will want; of this pass of admission.
+    var forecast: MemoryForecast
     private var arrivals: UInt64 = 0
     var isDraining = false
     /// Something changed that may let a waiting request in.
@@ -98,6 +114,8 @@ public final class Engine {
         self.pool = pool
         self.configuration = configuration
         pacer = StepPacer(interval: configuration.tokenInterval)
+        forecast = MemoryForecast(blockTokens: model.kvLayout.blockTokens)
+        tenants = Tenants(activeRequests: configuration.queuedRequests)
         self.endTokens = endTokens
         makeDetokenizer = detokenizer
         economy = Economy(pool: pool)
@@ -141,15 +159,19 @@ public final class Engine {
     public func submit(_ request: GenerationRequest, now: UInt64) {
         self.now = now
         precondition(active[request.id] == nil, "request \(request.id) was submitted twice")
+        let tenant = tenants.tenant(request.tenant)
         if let failure = refusal(of: request) {
             counters.failedRequests += 1
+            tenant.account(of: registry.known(request.adapter)).use.refusedRequests += 1
             emit(request.id, .failed(failure))
             return
         }
         arrivals += 1
-        let entered = ActiveRequest(request, arrival: arrivals, time: now, detokenizer: makeDetokenizer(request.showsSpecialTokens))
+        let entered = ActiveRequest(request, of: tenant, arrival: arrivals, time: now, detokenizer: makeDetokenizer(request.showsSpecialTokens))
         active[request.id] = entered
-        waiting.insert(entered)
+        tenant.activeRequests += 1
+        enterQueue(entered)
+        if request.deadline != nil || tenant.policy.firstTokenObjective != nil { lookSoon(deadline: request.deadline) }
         stir()
     }
 
@@ -185,8 +207,10 @@ public final class Engine {
         if let time = pacer.finishStep(now: now) {
             experts?.speed.stepTook(time)
             waves.pace.stepTook(time)
+            stepShares.book(nanoseconds: Double(time), pacer.times)
         }
         waves.pace.finishPiece(now: now)
+        endWhatIsLate()
         if admissionPending { admit() }
         if hasWaveWork, waves.pace.isWavesTurn(besideStreams: !running.isEmpty && !isStalled) {
             advanceWave()
@@ -196,7 +220,9 @@ public final class Engine {
             experts?.warm()
         }
         if waves.current == nil { readAhead() }
-        if running.isEmpty || isStalled { pacer.pause() }
+        if running.isEmpty || isStalled {
+            if let foreseen = pacer.pause() { stepShares.book(nanoseconds: foreseen, pacer.times) }
+        }
         if !hasWork { waves.pace.pause() }
         giveUpWaveMemory()
         defer { events = [] }
@@ -215,13 +241,21 @@ public final class Engine {
     func emit(_ id: RequestID, _ event: GenerationEvent) { events.append((id, event)) }
 
     func finish(_ request: ActiveRequest, _ reason: FinishReason, text: String) {
-        if reason == .cancelled { counters.cancelledRequests += 1 } else { counters.finishedRequests += 1 }
+        if reason == .cancelled {
+            counters.cancelledRequests += 1
+            request.account.use.cancelledRequests += 1
+        } else {
+            counters.finishedRequests += 1
+            request.account.use.finishedRequests += 1
+            if request.wantsNextToken { lengths.record(request.generated, of: request.request.adapter) }
+        }
         release(request)
         emit(request.request.id, .finished(reason, text: text, usage: request.usage))
     }
 
     func fail(_ request: ActiveRequest, _ failure: GenerationFailure) {
         counters.failedRequests += 1
+        request.account.use.failedRequests += 1
         release(request)
         emit(request.request.id, .failed(failure))
     }
@@ -230,6 +264,7 @@ public final class Engine {
     /// to is freed with its end.
     private func release(_ request: ActiveRequest) {
         active[request.request.id] = nil
+        request.tenant.activeRequests -= 1
         if waves.current?.contains(request) == true {
             request.phase = .finished
             waves.departed.append(request)
@@ -242,7 +277,7 @@ public final class Engine {
         if !request.blocks.isEmpty {
             releasePages(of: request)
         } else {
-            waiting.remove(request)
+            leaveQueue(request)
         }
         if let adapter = request.adapter {
             request.adapter = nil

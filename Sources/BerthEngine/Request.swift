@@ -30,7 +30,7 @@ public struct SamplingParameters: Sendable, Equatable {
 }
 
 /// How urgent a request is.
-public enum ServiceClass: String, Sendable {
+public enum ServiceClass: String, Sendable, CaseIterable {
     /// Somebody waits for the answer.
     case interactive
     /// Takes what others leave idle, and may wait for long: work for throughput.
@@ -68,6 +68,8 @@ public struct GenerationRequest: Sendable {
     /// Report the prompt tokens' log-probabilities and ranks too, before the first token, with so many alternatives; nil reports none.
     public var promptLogprobs: Int?
     public var serviceClass = ServiceClass.interactive
+    /// When the answer is of no use any more, in nanoseconds of the engine's clock: the request ends then, or before, when its first token cannot come in time.
+    public var deadline: UInt64?
 
     public init(id: RequestID, adapter: AdapterName? = nil, prompt: [Int32], maxTokens: Int) {
         self.id = id
@@ -151,16 +153,21 @@ public struct GenerationFailure: Error, Sendable, Equatable {
         /// Weights that the request needs could not be read from disk.
         case unreadable
         case draining
+        /// The answer cannot come, or has not come, by when it was wanted.
+        case deadline
         case internalError
     }
 
     public var code: Code
     /// A sentence for the client. Names no path.
     public var message: String
+    /// Seconds after which a retry makes sense, where that is known.
+    public var retrySeconds: Int?
 
-    public init(_ code: Code, _ message: String) {
+    public init(_ code: Code, _ message: String, retrySeconds: Int? = nil) {
         self.code = code
         self.message = message
+        self.retrySeconds = retrySeconds
     }
 }
 

@@ -121,6 +121,9 @@ final class AdapterRegistry {
         adapter.isPinned = false
     }
 
+    /// The name, where there is an adapter of it.
+    func known(_ name: AdapterName?) -> AdapterName? { name.flatMap { entries[$0] == nil ? nil : $0 } }
+
     private func current(_ name: AdapterName) -> Adapter? {
         if case .adapter(let adapter) = entries[name] { adapter } else { nil }
     }

@@ -20,10 +20,16 @@ public final class BlockingQueue<Element: Sendable>: @unchecked Sendable {
         }
     }
 
-    /// All elements; waits for one where there is none and `waits`. Empty where nothing waits, or the queue is closed and empty.
-    public func takeAll(waits: Bool) -> [Element] {
+    /// All elements; waits for one where there is none and `waits`, for so many nanoseconds where they are given. Empty where nothing waits or came, or the queue is
+    /// closed and empty.
+    public func takeAll(waits: Bool, nanoseconds: UInt64? = nil) -> [Element] {
         monitor.locked {
-            while waits, elements.isEmpty, !isClosed { monitor.wait() }
+            if let nanoseconds {
+                let end = Monitor.time(after: nanoseconds)
+                while waits, elements.isEmpty, !isClosed, monitor.wait(until: end) {}
+            } else {
+                while waits, elements.isEmpty, !isClosed { monitor.wait() }
+            }
             defer { elements = [] }
             return elements
         }

@@ -14,6 +14,8 @@ public enum EngineCommand: Sendable {
     case pin(AdapterName, Bool)
     /// What tenants may have, all of them. → `.done`
     case setTenants([TenantName: TenantPolicy])
+    /// → `.tenants`
+    case tenants
     /// → `.adapters`
     case listAdapters
     /// → `.requests`
@@ -33,6 +35,8 @@ public enum EngineCommand: Sendable {
 public enum EngineReply: Sendable {
     case done
     case failed(GenerationFailure)
+    /// In the order of their names: everybody who has asked for something and is remembered.
+    case tenants([TenantStatus])
     case adapters([AdapterStatus])
     case requests([RequestStatus])
     case pool(PoolSnapshot)
@@ -52,6 +56,7 @@ extension Engine {
             case .unregister(let name): try unregisterAdapter(name)
             case .pin(let name, let isPinned): try setPinned(name, isPinned)
             case .setTenants(let policies): setTenants(policies)
+            case .tenants: return .tenants(tenantStatuses)
             case .listAdapters: return .adapters(adapters)
             case .listRequests: return .requests(requests)
             case .pool: return .pool(poolSnapshot)

@@ -168,7 +168,7 @@ public final class EngineHost: Sendable {
                     proofTime = now + proofIntervalNanoseconds
                 }
             }
-            for message in mailbox.takeAll(waits: !engine.hasWork) {
+            for message in mailbox.takeAll(waits: !engine.hasWork, nanoseconds: engine.wakeTime.map { time in (time, clock()) }.map { $0 > $1 ? $0 - $1 : 0 }) {
                 switch message {
                 case .submit(let request): engine.submit(request, now: clock())
                 case .cancel(let id): engine.cancel(id, now: clock())
@@ -183,7 +183,7 @@ public final class EngineHost: Sendable {
                 }
             }
             if isStopping { engine.cancelAll(now: clock()) }
-            if engine.hasWork { step() }
+            if engine.hasWork || engine.wakeTime.map({ $0 <= clock() }) ?? false { step() }
         }
         for completion in drained { completion() }
     }

@@ -13,7 +13,12 @@ final class Monitor: Sendable {
         conditions = .allocate(capacity: count)
         conditionCount = count
         pthread_mutex_init(mutex, nil)
-        for index in 0..<count { pthread_cond_init(conditions + index, nil) }
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        // Waiting is not for a time of day.
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        for index in 0..<count { pthread_cond_init(conditions + index, &attributes) }
+        pthread_condattr_destroy(&attributes)
     }
 
     deinit {
@@ -32,6 +37,22 @@ final class Monitor: Sendable {
 
     /// Lets others in until the condition is signalled, or for no reason: ask again afterwards.
     func wait(_ condition: Int = 0) { pthread_cond_wait(conditions + condition, mutex) }
+    /// The same, at most until a time; false where it has come.
+    func wait(_ condition: Int = 0, until time: timespec) -> Bool {
+        var time = time
+        return pthread_cond_timedwait(conditions + condition, mutex, &time) != ETIMEDOUT
+    }
+
+    /// The time so many nanoseconds from now.
+    static func time(after nanoseconds: UInt64) -> timespec {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        let rest = UInt64(time.tv_nsec) + nanoseconds % 1_000_000_000
+        time.tv_sec += Int(nanoseconds / 1_000_000_000 + rest / 1_000_000_000)
+        time.tv_nsec = Int(rest % 1_000_000_000)
+        return time
+    }
+
     func signal(_ condition: Int = 0) { pthread_cond_signal(conditions + condition) }
     func broadcast(_ condition: Int = 0) { pthread_cond_broadcast(conditions + condition) }
 }

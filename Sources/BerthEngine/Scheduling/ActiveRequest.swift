@@ -16,6 +16,9 @@ final class ActiveRequest {
     enum Phase: String, Sendable { case queued, waitingForAdapter, waitingForPrefix, prefilling, decoding, finished }
 
     let request: GenerationRequest
+    let tenant: Tenant
+    /// Of the tenant and the adapter.
+    let account: UseAccount
     /// Rising with submission: who came first is served first and preempted last.
     let arrival: UInt64
     let submitTime: UInt64
@@ -37,11 +40,17 @@ final class ActiveRequest {
     /// Entry i belongs to prompt token i; complete when there are as many as prompt tokens.
     var promptLogprobs: [TokenLogprob?] = []
     var preemptions = 0
+    /// Of `tokens`, those whose computing was charged to the tenant: what is computed a second time is not.
+    var charged = 0
+    /// When its wait for the first token was foreseen, and as how many nanoseconds at best.
+    var foreseenWait: (time: UInt64, nanoseconds: Double)?
     /// Younger requests that were let in before it.
     var passedOver = 0
 
-    init(_ request: GenerationRequest, arrival: UInt64, time: UInt64, detokenizer: any Detokenizer) {
+    init(_ request: GenerationRequest, of tenant: Tenant, arrival: UInt64, time: UInt64, detokenizer: any Detokenizer) {
         self.request = request
+        self.tenant = tenant
+        account = tenant.account(of: request.adapter)
         self.arrival = arrival
         submitTime = time
         tokens = request.prompt
@@ -55,11 +64,16 @@ final class ActiveRequest {
     var generated: Int { tokens.count - promptCount }
     /// Tokens whose keys and values are not computed yet: at least one while the request runs.
     var pending: Int { tokens.count - computed }
+    /// Tokens of the prompt that are to be computed, and charged.
+    var unpaid: Int { max(0, promptCount - max(charged, computed)) }
     /// The last token's logits choose a next token (they do not where only the prompt is evaluated).
     var wantsNextToken: Bool { request.maxTokens > 0 }
     var usage: Usage { Usage(promptTokens: promptCount, completionTokens: generated, cachedTokens: cachedTokens ?? 0) }
     var isBulk: Bool { request.serviceClass == .bulk }
     var isRunning: Bool { phase == .prefilling || phase == .decoding }
+
+    /// Most of the prompt was computed: that would be lost with it.
+    var isMostlyComputed: Bool { charged * 2 > promptCount }
 
     func append(_ token: Int32) { tokens.append(token) }
 

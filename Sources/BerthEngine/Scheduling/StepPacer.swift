@@ -24,7 +24,7 @@ struct StepPacer {
     private static let leastStreams = 4.0
 
     /// Between two tokens of a stream, in nanoseconds.
-    private let interval: Double
+    var interval: Double
     /// What a step with many rows takes whatever their number: while experts are paged, the reading of those that are missing. Cutting a prompt
     /// into smaller chunks would only read them more often.
     var passNanoseconds = 0.0
@@ -48,8 +48,12 @@ struct StepPacer {
         return now - start
     }
 
-    /// No step follows until an input comes: the time until then says nothing about the step before.
-    mutating func pause() { unfinished = nil }
+    /// No step follows until an input comes: the time until then says nothing about the step before. Returns what that step was foreseen to take.
+    @discardableResult
+    mutating func pause() -> Double? {
+        defer { unfinished = nil }
+        return unfinished.map { times.nanoseconds(of: $0.load) }
+    }
 
     /// - Parameter streams: the rows of those who wait for a token.
     func allowance(beside streams: StepLoad) -> Allowance {

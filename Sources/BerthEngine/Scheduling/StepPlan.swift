@@ -1,6 +1,6 @@
 // Which tokens of which requests make up the next batch.
 //
-// Decode first: a request that generates gets its one row in every step. What the token budget leaves goes to prompts, oldest first, in
+// Decode first: a request that generates gets its one row in every step. What the token budget leaves goes to prompts, in the order that is given, in
 // chunks; while somebody waits for the next token of a stream, what the time between tokens leaves (`StepPacer.swift`). Rows of one adapter stand together, so that
 // its matrices are read once for all of them. The plan cannot change any result (batch invariance), only when it comes.
 
@@ -18,28 +18,30 @@ struct ScheduledRows {
 struct StepPlan {
     private(set) var rows: [ScheduledRows] = []
     private(set) var load = StepLoad()
+    /// The rows of those who wait for a token.
+    private(set) var streams = StepLoad()
     var tokenCount: Int { load.rows }
 
     /// Plans a step over the running requests, in order of arrival. Every one of them has its pages. `logitBudget` and
-    /// `tokenBudget` are at least the number of requests. Without a pacer nobody waits for a token.
-    mutating func fill(from running: [ActiveRequest], tokenBudget: Int, logitBudget: Int, pacer: StepPacer?) {
+    /// `tokenBudget` are at least the number of requests. Without a pacer nobody waits for a token. `prompts` are those with more than one
+    /// token to compute, who comes first where there is not enough for all; others may be among them.
+    mutating func fill(from running: [ActiveRequest], prompts: [ActiveRequest], tokenBudget: Int, logitBudget: Int, pacer: StepPacer?) {
         clear()
         var logitsLeft = logitBudget
-        var streams = StepLoad()
         for request in running where request.pending == 1 {
             schedule(request, 1, &logitsLeft)
             if request.generated > 0 { streams.add(rows: 1, after: request.computed) }
         }
         var allowance: StepPacer.Allowance?
         var isFirst = true
-        for request in running where request.pending > 1 {
+        for request in prompts where request.pending > 1 {
             let left = tokenBudget - tokenCount
             guard left > 0 else { break }
             var count = min(request.pending, left)
             if streams.rows > 0, let pacer {
                 if allowance == nil { allowance = pacer.allowance(beside: streams) }
                 count = pacer.rows(count, after: request.computed, beside: load, allowance!)
-                // However slow the machine, the oldest prompt comes to its end.
+                // However slow the machine, the first prompt comes to its end.
                 if isFirst { count = max(count, 1) }
                 guard count > 0 else { break }
             }
@@ -66,7 +68,7 @@ struct StepPlan {
     /// Drops the references to requests, keeping the room.
     mutating func clear() {
         rows.removeAll(keepingCapacity: true)
-        load = StepLoad()
+        (load, streams) = (StepLoad(), StepLoad())
     }
 
     func fill(_ batch: inout Batch) {

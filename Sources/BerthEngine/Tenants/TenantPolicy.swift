@@ -6,8 +6,11 @@
 import BerthMemory
 
 public struct TenantPolicy: Sendable, Equatable {
-    /// Its share of the machine beside the others' while all have work, as a ratio.
-    public var weight = 1.0
+    /// Its share of the machine beside the others' while all have work, as a ratio; within `weights`.
+    public var weight = 1.0 {
+        didSet { weight = weight.isFinite ? min(max(weight, Self.weights.lowerBound), Self.weights.upperBound) : 1 }
+    }
+    public static let weights = 0.001...1000.0
     /// Requests in the running set, at most; nil is no bound of its own.
     public var maxRunning: Int?
     /// Pages of KV that are kept for it, and that it may have at most.

@@ -63,13 +63,13 @@ extension Engine {
         guard grow(\.bulk), !bulk.isEmpty else { return false }
         var plan = StepPlan()
         if prepareWaveMemory() {
-            plan.fill(from: bulk.requests, tokenBudget: waves.size.rows, logitBudget: waves.size.logitRows, pacer: nil)
+            plan.fill(from: bulk.requests, prompts: promptOrder(of: bulk.requests, .bulk), tokenBudget: waves.size.rows, logitBudget: waves.size.logitRows, pacer: nil)
         }
         let isOrdinary = waves.memory == nil
         if isOrdinary {
             // No room for rows of their own: they run as others do, as many as an ordinary step takes.
             let few = Array(bulk.requests.prefix(configuration.runningRequests))
-            plan.fill(from: few, tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: nil)
+            plan.fill(from: few, prompts: promptOrder(of: few, .bulk), tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: nil)
         }
         guard !plan.rows.isEmpty else { return false }
         var batch = Batch()
@@ -81,6 +81,7 @@ extension Engine {
         var size = waves.size
         size.partRows = waves.pace.partRows(most: size.partRows, besideStreams: !running.isEmpty)
         let pass: any InterruptiblePass = isOrdinary ? WholePass(model, batch) : model.beginWave(batch, size, in: waves.base!)
+        waveShares.plan(plan)
         waves.current = Wave(plan, pass)
         return true
     }
@@ -91,6 +92,7 @@ extension Engine {
         settle(wave.plan, wave.pass.logits!)
         let waited = (experts?.supply.reader.account.waitedNanoseconds ?? 0) - waves.waited
         if waves.elapsed > waited { waves.planner.observe(wave.plan.load, computing: waves.elapsed - waited) }
+        waveShares.book(nanoseconds: Double(waves.elapsed), waves.planner.times)
         if wave.plan.rows.allSatisfy({ $0.count == 1 }) { waves.measured = (wave.plan.rows.count, waves.elapsed) }
         freeDeparted()
         bulk.removeFinished()

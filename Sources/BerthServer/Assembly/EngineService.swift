@@ -71,7 +71,7 @@ extension EngineStatus {
         case .counters(let counters):
             steps = counters.steps
             (prefixQueries, prefixHits, prefixEvictions) = (counters.prefixQueries, counters.prefixHits, counters.prefixEvictions)
-        case .done, .failed, .adapters, .tokens: break
+        case .done, .failed, .adapters, .tenants, .tokens: break
         }
     }
 

@@ -36,6 +36,8 @@ struct PreparedGeneration: Sendable {
     var logprobs: Int?
     var delivery: DeliveryFields
     var serviceClass: ServiceClass
+    /// When the answer is of no use any more, on the engine's clock.
+    var deadline: UInt64?
 
     var choiceCount: Int { prompts.count * delivery.n }
 
@@ -55,11 +57,19 @@ struct PreparedGeneration: Sendable {
             request.showsSpecialTokens = showsSpecialTokens
             request.logprobs = logprobs
             request.serviceClass = serviceClass
+            request.deadline = deadline
             // What an echo reports and what was asked for are views of the same.
             let echoed = prompts[prompt].echo != nil ? logprobs : nil
             request.promptLogprobs = [echoed, delivery.promptLogprobs].compactMap { $0 }.max()
             return request
         }
+    }
+
+    /// The same, for a client that waits so long.
+    func ending(at deadline: UInt64?) -> PreparedGeneration {
+        var call = self
+        call.deadline = deadline
+        return call
     }
 
     /// The first sequence has the request's own seed, so that `n` changes nothing about it; the others have derived ones.
@@ -260,6 +270,7 @@ extension APIError {
         case .adapterRejected: self = APIError(.unprocessableContent, failure.message, parameter: "model", code: "adapter_rejected")
         case .unreadable: self = .unavailable(failure.message, code: "expert_unreadable")
         case .overloaded: self = .unavailable(failure.message, code: "overloaded")
+        case .deadline: self = .unavailable(failure.message, code: "deadline", retryAfterSeconds: failure.retrySeconds ?? 1)
         case .draining: self = .unavailable(failure.message, code: "draining")
         case .internalError: self = .internalError(failure.message)
         }

@@ -42,7 +42,9 @@ extension Server {
 
     private func generate(_ exchange: Exchange, _ read: @escaping @Sendable (Preparation, [UInt8]) throws(APIError) -> PreparedGeneration) {
         guard let (service, dispatcher) = readyService(exchange) else { return }
-        prepare(exchange, service, read) { dispatcher.start($0, exchange) }
+        let deadline: UInt64?
+        do throws(APIError) { deadline = try exchange.deadline() } catch { return exchange.respond(error) }
+        prepare(exchange, service, read) { dispatcher.start($0.ending(at: deadline), exchange) }
     }
 
     /// An answer that is made on a worker thread.

@@ -1,0 +1,50 @@
+// Requests in the order of their tenants' counters.
+//
+// Each tenant has a line of its own; the next request is the first in the line of whoever has had the least, and what it is charged with counts for who is
+// next. With one tenant the order is that of its line. A line costs O(log tenants) per request.
+
+import HeapModule
+
+struct FairOrder {
+    private struct Line: Comparable {
+        let tenant: Tenant
+        let requests: [ActiveRequest]
+        var next = 0
+        var counter: Double
+
+        /// Ties go to who came first: the order is the same whatever the order in which lines were given.
+        static func < (left: Line, right: Line) -> Bool {
+            (left.counter, left.requests[left.next].arrival) < (right.counter, right.requests[right.next].arrival)
+        }
+
+        static func == (left: Line, right: Line) -> Bool { left.tenant === right.tenant }
+    }
+
+    private var lines: Heap<Line>
+    /// Whose request was the last one.
+    private var present: Line?
+
+    /// - Parameter lines: a tenant's requests in the order in which it wants them, and its counter now.
+    init(_ lines: some Sequence<(tenant: Tenant, counter: Double, requests: [ActiveRequest])>) {
+        self.lines = Heap(lines.lazy.filter { !$0.requests.isEmpty }.map { Line(tenant: $0.tenant, requests: $0.requests, counter: $0.counter) })
+    }
+
+    mutating func next() -> ActiveRequest? {
+        if let line = present, line.next < line.requests.count { lines.insert(line) }
+        present = lines.popMin()
+        defer { present?.next += 1 }
+        return present.map { $0.requests[$0.next] }
+    }
+
+    /// What the last one gets.
+    mutating func charge(_ units: Double) { if let tenant = present?.tenant { present!.counter += units / tenant.weight } }
+
+    /// Nobody else of the last one's tenant is asked.
+    mutating func setAside() { present = nil }
+
+    /// Whether somebody of the same line, who came earlier than the last one, is yet to come.
+    func wasPreferred(_ request: ActiveRequest, among few: Int) -> Bool {
+        guard let line = present else { return false }
+        return line.requests[line.next...].prefix(few).contains { $0.arrival < request.arrival }
+    }
+}

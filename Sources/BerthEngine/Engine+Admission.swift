@@ -40,6 +40,7 @@ extension Engine {
             var admission = tryToAdmit(request, promised: promised)
             // Reads ahead hold pages that are nobody's yet; where nothing runs, nobody will look again when they have ended.
             if case .waitsForPages = admission, running.isEmpty, experts?.finishReads() == true { admission = tryToAdmit(request, promised: promised) }
+            if case .waitsForPages = admission, givesLastReserves() { admission = tryToAdmit(request, promised: promised) }
             while case .waitsForPages = admission, !request.isBulk, running.count < configuration.runningRequests, let youngest = bulk.youngest {
                 preempt(youngest)
                 admission = tryToAdmit(request, promised: promised)
@@ -117,6 +118,10 @@ extension Engine {
         case .failure(let failure): return .failed(failure)
         }
         if let adapter {
+            if !request.hasAskedForAdapter {
+                request.hasAskedForAdapter = true
+                registry.noteLookup(of: adapter)
+            }
             switch adapter.residency {
             case .resident: break
             case .loading: return .waitsForDisk
@@ -210,6 +215,8 @@ extension Engine {
                 if youngest === request { return .gone }
             } else if registry.readsInFlight > 0 {
                 return .mustWait
+            } else if waves.memory != nil {
+                dropWaveMemory()
             } else {
                 fail(request, GenerationFailure(.overloaded, "the memory pool is too small for this request beside what is pinned in it"))
                 running.removeFinished()

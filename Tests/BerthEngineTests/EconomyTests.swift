@@ -55,7 +55,8 @@ import Testing
         // Where not even everything would do, nobody leaves.
         #expect(!economy.makeRoom(4, for: .kv, leaving: 3))
         #expect(adapters.values.count + experts.values.count == 4)
-        #expect(economy.evictions == [.adapter: 1, .expert: 1])
+        let cause = EvictionCause.room(.kv)
+        #expect(economy.evictions == [Eviction(use: .adapter, cause: cause): 1, Eviction(use: .expert, cause: cause): 1])
         adapters.clear()
         experts.clear()
         pool.checkInvariants()
@@ -79,6 +80,26 @@ import Testing
         #expect(economy.makeRoom(6, for: .kv))
         #expect(pool.pageCount(of: .expert) == 2 && adapters.values.isEmpty)
         #expect(!economy.makeRoom(7, for: .kv))
+        experts.clear()
+    }
+
+    /// Where the limit falls, the cheapest of all leave until it fits, classes down to their floors.
+    @Test func aLowerLimitTakesTheCheapestFirst() throws {
+        let pool = try Pool(bytes: 8 * 4096, pageBytes: 4096)
+        pool.setShare(PoolShare(floorPages: 2), for: .expert)
+        let economy = Economy(pool: pool)
+        let adapters = Shelf(.adapter, pool), experts = Shelf(.expert, pool)
+        economy.join(adapters)
+        economy.join(experts)
+        for (index, value) in [3.0, 7, 5, 9].enumerated() { #expect(adapters.put(index, worth: value)) }
+        for (index, value) in [2.0, 4, 6].enumerated() { #expect(experts.put(index, worth: value)) }
+        pool.setLimit(5)
+        #expect(economy.fit(5, cause: .limit))
+        #expect(adapters.values == [1: 7, 2: 5, 3: 9] && experts.values == [1: 4, 2: 6])
+        #expect(economy.fit(4, cause: .pressure))
+        #expect(experts.values == [1: 4, 2: 6], "the floor holds")
+        #expect(!economy.fit(1, cause: .limit) && adapters.values.isEmpty && experts.values.count == 2)
+        #expect(economy.evictions[Eviction(use: .adapter, cause: .limit)] == 3 && economy.evictions[Eviction(use: .adapter, cause: .pressure)] == 1)
         experts.clear()
     }
 

@@ -29,7 +29,7 @@ final class AdapterRegistry {
     let reader: any AdapterReader
     private let readLimit: Int
     private(set) var entries: [AdapterName: Entry] = [:]
-    private var reads: [AdapterReadTicket: Adapter] = [:]
+    private(set) var reads: [AdapterReadTicket: Adapter] = [:]
     /// Adapters in memory, retired ones too.
     private(set) var residents: [Adapter] = []
     /// Retired versions that are not gone yet.
@@ -42,6 +42,7 @@ final class AdapterRegistry {
     private var serial = 0
     private var nextTicket: UInt64 = 1
     private(set) var loads = 0
+    private(set) var lookups = PoolPicture.Lookups()
     var evictions = 0
     private(set) var failedReads = 0
 
@@ -144,6 +145,12 @@ final class AdapterRegistry {
     func unbind(_ adapter: Adapter) {
         adapter.boundRequests -= 1
         dropIfDone(adapter)
+    }
+
+    /// It is the turn of a request with this adapter.
+    func noteLookup(of adapter: Adapter) {
+        lookups.queries += 1
+        if adapter.weights != nil { lookups.hits += 1 }
     }
 
     /// A request with this adapter joins the running set. The adapter is resident.

@@ -13,7 +13,11 @@ final class Monitor: Sendable {
         conditions = .allocate(capacity: count)
         conditionCount = count
         pthread_mutex_init(mutex, nil)
-        for index in 0..<count { pthread_cond_init(conditions + index, nil) }
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        for index in 0..<count { pthread_cond_init(conditions + index, &attributes) }
+        pthread_condattr_destroy(&attributes)
     }
 
     deinit {
@@ -32,6 +36,11 @@ final class Monitor: Sendable {
 
     /// Lets others in until the condition is signalled, or for no reason: ask again afterwards.
     func wait(_ condition: Int = 0) { pthread_cond_wait(conditions + condition, mutex) }
+    /// The same, until the monotonic clock shows `deadline` (nanoseconds) at the latest. False where it does.
+    func wait(_ condition: Int = 0, until deadline: UInt64) -> Bool {
+        var time = timespec(tv_sec: Int(deadline / 1_000_000_000), tv_nsec: Int(deadline % 1_000_000_000))
+        return pthread_cond_timedwait(conditions + condition, mutex, &time) != ETIMEDOUT
+    }
     func signal(_ condition: Int = 0) { pthread_cond_signal(conditions + condition) }
     func broadcast(_ condition: Int = 0) { pthread_cond_broadcast(conditions + condition) }
 }

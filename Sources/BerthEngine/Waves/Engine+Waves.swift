@@ -139,8 +139,13 @@ extension Engine {
 
     /// Where nobody is left who would use it.
     func giveUpWaveMemory() {
-        guard waves.memory != nil, waves.current == nil, bulk.isEmpty, !waiting.requests.contains(where: \.isBulk), let lease = waves.memory.take() else { return }
+        if waves.memory != nil, waves.current == nil, bulk.isEmpty, !waiting.requests.contains(where: \.isBulk) { dropWaveMemory() }
+    }
+
+    /// Somebody needs the pages more: the next wave asks for some again.
+    func dropWaveMemory() {
+        if waves.current != nil { abandonWave() }
         waves.base = nil
-        pool.release(lease)
+        if let lease = waves.memory.take() { pool.release(lease) }
     }
 }

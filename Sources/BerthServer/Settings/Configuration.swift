@@ -12,6 +12,8 @@ public struct Configuration: Sendable, Equatable {
     public var modelName: String?
     /// A directory whose subdirectories are adapters.
     public var adapters: String?
+    /// Changes in that directory take effect by themselves.
+    public var watchAdapters = Toggle.off
     public var socket: String
     public var adminSocket: String
     /// Permissions of the inference socket. The admin socket's are always 0600.

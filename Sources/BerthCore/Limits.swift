@@ -38,6 +38,8 @@ public enum Limits {
     public static let adapterRegistryBytes = 32 << 20
     /// Adapters that are read from disk at the same time.
     public static let adapterReads = 4
+    /// Waiting requests whose adapters are known to be needed soon.
+    public static let adapterLookAhead = 32
     /// Folders that are watched for adapters that come, go and change.
     public static let watchedFolders = 65_536
 

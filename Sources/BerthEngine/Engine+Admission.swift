@@ -20,7 +20,7 @@ extension Engine {
         case waitsForDisk
         /// Somebody who runs is computing what it begins with.
         case waitsForPrefix
-        /// Somebody must give up pages first.
+        /// Somebody must give up pages, or a place, first.
         case waitsForPages
         case failed(GenerationFailure)
     }
@@ -31,20 +31,27 @@ extension Engine {
         for adapter in registry.pinnedAbsent where adapter.lastFailure == nil { _ = registry.beginLoad(adapter) }
         /// KV blocks of those who wait for the disk, and come before the one that is asked.
         var promised = 0
+        /// Places of the same.
+        var promisedPlaces = 0
         var hasFailed = false
         // Who waits for an answer comes before who does not.
         let order = admissionOrder().partitioned { $0.isBulk }
+        noteAwaitedAdapters(order)
+        defer { if waiting.isEmpty { registry.awaited = [:] } }
         let width = order.last?.isBulk == true ? waveWidth() : 0
         for (index, request) in order.enumerated() {
-            if request.isBulk, bulk.count >= width { break }
+            if request.isBulk, bulk.count >= width {
+                lookAhead(order[index...], leaving: running.count + bulk.count + promised)
+                break
+            }
             var admission = tryToAdmit(request, promised: promised)
             // Reads ahead hold pages that are nobody's yet; where nothing runs, nobody will look again when they have ended.
             if case .waitsForPages = admission, running.isEmpty, experts?.finishReads() == true { admission = tryToAdmit(request, promised: promised) }
-            if case .waitsForPages = admission, givesLastReserves() { admission = tryToAdmit(request, promised: promised) }
             while case .waitsForPages = admission, !request.isBulk, running.count < configuration.runningRequests, let youngest = bulk.youngest {
                 preempt(youngest)
                 admission = tryToAdmit(request, promised: promised)
             }
+            if case .waitsForPages = admission, givesLastReserves() { admission = tryToAdmit(request, promised: promised) }
             switch admission {
             case .admitted:
                 passOver(olderThan: request)
@@ -54,6 +61,8 @@ extension Engine {
             case .waitsForDisk:
                 request.phase = .waitingForAdapter
                 promised += blocks(request.tokens.count)
+                if running.count + promisedPlaces < configuration.runningRequests { request.hasWaitedForAdapter = true }
+                promisedPlaces += 1
             case .waitsForPrefix: request.phase = .waitingForPrefix
             case .failed(let failure):
                 hasFailed = true
@@ -65,7 +74,9 @@ extension Engine {
                 let wasPreferred = order[(index + 1)...].contains { $0.isBulk == request.isBulk && $0.arrival < request.arrival }
                 if hasPlaces, wasPreferred, request.passedOver < Limits.passedOver { continue }
                 // Where nothing runs and nothing is read, nobody will ever give up pages.
-                guard running.isEmpty && bulk.isEmpty && registry.readsInFlight == 0 else { return }
+                guard running.isEmpty && bulk.isEmpty && registry.readsInFlight == 0 else {
+                    return lookAhead(order[index...], leaving: running.count + bulk.count + promised)
+                }
                 hasFailed = true
                 fail(request, GenerationFailure(.overloaded, "the memory pool has no room for this request beside what is pinned in it"))
             }
@@ -117,11 +128,8 @@ extension Engine {
         case .success(let found): adapter = found
         case .failure(let failure): return .failed(failure)
         }
+        guard request.isBulk || running.count < configuration.runningRequests else { return .waitsForPages }
         if let adapter {
-            if !request.hasAskedForAdapter {
-                request.hasAskedForAdapter = true
-                registry.noteLookup(of: adapter)
-            }
             switch adapter.residency {
             case .resident: break
             case .loading: return .waitsForDisk
@@ -132,7 +140,6 @@ extension Engine {
                 }
             }
         }
-        guard request.isBulk || running.count < configuration.runningRequests else { return .waitsForPages }
         if isBeingComputed(by: request, adapter) { return .waitsForPrefix }
         if let adapter { registry.beginUse(adapter, now: now) }
         let isNew = request.adapter == nil
@@ -142,7 +149,7 @@ extension Engine {
             if let adapter { registry.endUse(adapter, now: now) }
             return .waitsForPages
         }
-        if let adapter, isNew { registry.bind(adapter) }
+        if let adapter, isNew { registry.bind(adapter, wasInMemory: !request.hasWaitedForAdapter) }
         request.phase = .prefilling
         return .admitted
     }
@@ -176,7 +183,7 @@ extension Engine {
         return true
     }
 
-    private func blocks(_ tokens: Int) -> Int { (tokens + model.kvLayout.blockTokens - 1) / model.kvLayout.blockTokens }
+    func blocks(_ tokens: Int) -> Int { (tokens + model.kvLayout.blockTokens - 1) / model.kvLayout.blockTokens }
 
     // MARK: growth
 

@@ -54,7 +54,7 @@ public struct PoolPicture: Sendable, Equatable {
     /// Pages of running requests by tenant.
     public var tenants: [TenantName: Int] = [:]
     public var evictions: [Eviction: Int] = [:]
-    /// Requests whose adapter was in memory when it was their turn.
+    /// Requests with an adapter, and those of them that did not have to wait for it.
     public var adapters = Lookups()
 
     public init() {}

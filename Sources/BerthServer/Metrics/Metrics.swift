@@ -76,8 +76,8 @@ final class Metrics {
         page.counters(
             "berth_pool_evictions", "Objects that had to leave the pool, by use and by what for.",
             picture.evictions.map { ([("class", $0.key.use.name), ("cause", $0.key.cause.name)], UInt64($0.value)) }.sorted { "\($0.0)" < "\($1.0)" })
-        page.counter("berth_adapter_queries", "Requests with an adapter whose turn has come.", UInt64(picture.adapters.queries))
-        page.counter("berth_adapter_hits", "Of these, with the adapter in memory.", UInt64(picture.adapters.hits))
+        page.counter("berth_adapter_queries", "Requests with an adapter that were let in.", UInt64(picture.adapters.queries))
+        page.counter("berth_adapter_hits", "Of these, with the adapter in memory when it was their turn.", UInt64(picture.adapters.hits))
     }
 
     private static func add(_ experts: ExpertStatus, to page: inout PrometheusPage) {

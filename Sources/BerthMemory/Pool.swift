@@ -84,8 +84,13 @@ public final class Pool {
 
     public var leasedPages: Int { owners.count - free.count }
 
-    /// Leased pages that the limit, which fell, does not allow: who leased them has to release some.
-    public var excessPages: Int { max(0, leasedPages - pageCount) }
+    /// Pages that are leased, or kept for the floor of a class that holds fewer.
+    public var claimedPages: Int {
+        PageClass.allCases.reduce(leasedPages) { $0 + max(0, shares[$1.rawValue].floorPages - leased[$1.rawValue]) }
+    }
+
+    /// Claimed pages that the limit, which fell, does not allow: who holds pages beyond a floor has to release some.
+    public var excessPages: Int { max(0, claimedPages - pageCount) }
 
     /// Pages of a class that are leased.
     public func pageCount(of use: PageClass) -> Int { leased[use.rawValue] }

@@ -1,7 +1,9 @@
 // The pool's size moves while requests run, and no token changes.
 
 import BerthCore
+import BerthKernels
 import BerthMemory
+import BerthModels
 import Testing
 
 @testable import BerthEngine
@@ -63,6 +65,37 @@ import Testing
         for index in 0..<5 { try harness.engine.unregisterAdapter(AdapterName("a\(index)")!) }
         while harness.engine.hasWork { harness.step() }
         #expect(harness.pool.leasedPages == 0 && harness.pool.surplusPages == 0, "seed \(seed)")
+    }
+
+    /// The same where experts are paged: they leave and come back as the limit and the pressure have it, in the middle of requests.
+    @Test(arguments: [("qwen2_moe", WeightFormat.bf16, UInt64(1)), ("mixtral", .int8, 2), ("qwen2_moe", .int8, 3)])
+    func expertsComeAndGoWithTheLimit(fixture: String, format: WeightFormat, seed: UInt64) throws {
+        let pair = try PagedExpertTests.Pair(fixture, format)
+        var random = RandomSource(seed: seed)
+        let requests = pair.requests(24, seed: seed)
+        let alone = try requests.map(pair.alone)
+        let least = ExpertSupply.leastResident(chosen: pair.image.chosen, count: pair.count) * pair.pagesPerExpert + 12
+        let most = 30 + pair.count * pair.pagesPerExpert
+        let harness = try pair.harness(
+            FakeExpertReader(pair.image, seed: seed), percent: 100, pages: 30, reserving: most, PagedExpertTests.narrow)
+        var next = 0, moves = 0
+        while next < requests.count || moves < 100 || harness.engine.hasWork || !harness.reader.reads.isEmpty {
+            switch Int.random(in: 0..<12, using: &random) {
+            case 0...2 where next < requests.count:
+                harness.submit(requests[next])
+                next += 1
+            case 3 where moves < 100:
+                moves += 1
+                try harness.engine.setLimit(PoolLimit(pages: Int.random(in: least...most, using: &random), leastPages: least))
+            case 4: harness.engine.withhold(Int.random(in: 0...most, using: &random))
+            case 5...6: harness.reader.completeAll(in: harness.engine)
+            default: harness.step()
+            }
+            harness.engine.checkInvariants()
+        }
+        for (request, alone) in zip(requests, alone) { #expect(harness.outcomes[request.id] == alone, "seed \(seed), request \(request.id)") }
+        #expect(harness.engine.experts!.account.lostExperts == 0, "seed \(seed)")
+        if ExpertSupply.leastResident(chosen: pair.image.chosen, count: pair.count) < pair.count { #expect(harness.engine.experts!.account.evictions > 0) }
     }
 
     /// The order of those who leave: idle adapters, then waves, then the youngest; the oldest runs on.

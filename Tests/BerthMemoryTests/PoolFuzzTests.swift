@@ -2,6 +2,7 @@
 
 import BerthCore
 import BerthMemory
+import Glibc
 import Testing
 
 /// Leases in a row: an array cannot hold values that cannot be copied.
@@ -64,7 +65,9 @@ struct Leases {
         /// What a class may have: what is withheld is not there for adapters and experts.
         func room(_ use: PageClass) -> Int { pageCount - entries.reduce(0) { $0 + $1.count } - (use == .adapter || use == .expert ? withheld : 0) }
 
-        for _ in 0..<400 {
+        // A million in a nightly run: BERTH_FUZZ_OPERATIONS=125000.
+        let operations = getenv("BERTH_FUZZ_OPERATIONS").flatMap { Int(String(cString: $0)) } ?? 400
+        for _ in 0..<operations {
             switch Int.random(in: 0..<13, using: &random) {
             case 0...3:
                 let count = Int.random(in: 1...max(1, pageCount / 4), using: &random)

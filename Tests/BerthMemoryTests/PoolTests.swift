@@ -145,6 +145,21 @@ extension Pool {
         pool.release(kv)
     }
 
+    /// A limit that falls leaves no room for a floor that somebody else has taken: that is an excess, too.
+    @Test func aFloorIsClaimed() throws {
+        let pool = try Pool(bytes: 10 * Self.page, pageBytes: Self.page)
+        pool.setShare(PoolShare(floorPages: 3), for: .expert)
+        let kv = pool.lease(6, for: .kv)
+        #expect(pool.claimedPages == 9 && pool.excessPages == 0)
+        pool.setLimit(8)
+        #expect(pool.excessPages == 1 && pool.freePageCount == 2)
+        let expert = pool.lease(2, for: .expert)
+        #expect(pool.claimedPages == 9 && pool.excessPages == 1)
+        pool.release(kv)
+        #expect(pool.excessPages == 0)
+        pool.release(expert)
+    }
+
     /// What is withheld is not there for what can be read again, except for its floor, and is there for requests.
     @Test func withheldPagesAreForRequests() throws {
         let pool = try Pool(bytes: 10 * Self.page, pageBytes: Self.page)

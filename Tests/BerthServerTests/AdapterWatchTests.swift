@@ -25,8 +25,14 @@ import Testing
         defer { try? FileManager.default.removeItem(atPath: root) }
         for path in ["a/inner/deeper", "b", ".hidden/x"] { try FileManager.default.createDirectory(atPath: "\(root)/\(path)", withIntermediateDirectories: true) }
         try "x".write(toFile: "\(root)/file", atomically: true, encoding: .utf8)
-        #expect(WatchedFolders.list(root) == ["", "/a", "/a/inner", "/b"].map { root + $0 })
-        #expect(WatchedFolders.list(root + "/nowhere").isEmpty)
+        let folders = WatchedFolder.list(root)
+        #expect(folders.map(\.path) == ["", "/a", "/a/inner", "/b"].map { root + $0 })
+        #expect(WatchedFolder.list(root + "/nowhere").isEmpty)
+        // Another folder of the same name is not the one that is watched.
+        try FileManager.default.createDirectory(atPath: root + "/c", withIntermediateDirectories: true)
+        rename(root + "/b", root + "/old")
+        rename(root + "/c", root + "/b")
+        #expect(Set(WatchedFolder.list(root)).subtracting(folders).map(\.path).sorted() == ["/b", "/old"].map { root + $0 })
     }
 }
 
@@ -89,6 +95,13 @@ import Testing
         rename("\(folder)/one.new", "\(folder)/one")
         _ = try #require(try await daemon.line("adapter one has changed", after: count))
         #expect(try await answer(daemon, "one") == answer(daemon, "slow"))
+        // And the new folder is watched like the old one.
+        count = daemon.lines.count
+        for name in ["adapter_config.json", "adapter_model.safetensors"] {
+            try Data(contentsOf: URL(fileURLWithPath: "\(RealDaemon.demo)/adapters/french/\(name)")).write(to: URL(fileURLWithPath: "\(folder)/one/\(name)"))
+        }
+        _ = try #require(try await daemon.line("adapter one has changed", after: count))
+        #expect(try await answer(daemon, "one") == french)
     }
 
     /// A directory that comes later, goes and comes again.

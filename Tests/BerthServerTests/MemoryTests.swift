@@ -75,7 +75,7 @@ import Testing
 }
 
 /// A tree of the kernel's files in a temporary directory.
-private final class FakeKernel {
+private final class FakeKernel: Sendable {
     let root = NSTemporaryDirectory() + "berth-kernel-\(UUID().uuidString)"
     deinit { try? FileManager.default.removeItem(atPath: root) }
 
@@ -184,6 +184,51 @@ private final class FakeKernel {
     }
 
     private func pageBytes(_ daemon: RealDaemon) async throws -> Int { try await daemon.admin.pool()["page_bytes"]?.int ?? 0 }
+
+    /// The control group bounds the limit at start and later, and pressure takes from what can be read again; both are said, and shown.
+    @Test func theKernelHasASay() async throws {
+        let kernel = FakeKernel()
+        try kernel.write("/proc/self/cgroup", "0::/berth\n")
+        try kernel.write("/sys/fs/cgroup/berth/memory.max", "\(150 << 20)\n")
+        let daemon = try await RealDaemon {
+            $0.memory = ByteSize("192M")
+            $0.kernelRoot = kernel.root
+        }
+        defer { daemon.stop() }
+        func limit() async throws -> Int? { try await daemon.admin.memory()["limit_bytes"]?.int }
+        func becomes(_ bytes: Int) async throws -> Bool {
+            for _ in 0..<500 {
+                if try await limit() == bytes { return true }
+                try await Task.sleep(nanoseconds: 20_000_000)
+            }
+            return false
+        }
+        #expect(daemon.lines.contains { $0.contains("the control group allows 150.0 MiB: the limit of 192.0 MiB is lowered to that") })
+        #expect(try await limit() == 150 << 20)
+        let answer = try await daemon.admin.setMemory(bytes: 170 << 20)
+        #expect(answer["limit_bytes"]?.int == 150 << 20 && answer["wanted_bytes"]?.int == 170 << 20 && answer["warnings"]?.array?.count == 1)
+        try kernel.write("/sys/fs/cgroup/berth/memory.high", "\(130 << 20)\n")
+        #expect(try await becomes(130 << 20))
+        try kernel.write("/sys/fs/cgroup/berth/memory.high", "max\n")
+        try kernel.write("/sys/fs/cgroup/berth/memory.max", "max\n")
+        #expect(try await becomes(170 << 20))
+        // Impossible is said once, and changes nothing.
+        try kernel.write("/sys/fs/cgroup/berth/memory.max", "\(1 << 20)\n")
+        _ = try #require(try await daemon.line("the kernel may end this process"))
+        #expect(try await limit() == 170 << 20)
+        try kernel.write("/sys/fs/cgroup/berth/memory.max", "max\n")
+
+        var total = 1_000_000
+        for _ in 0..<400 where try await daemon.admin.pool()["withheld"]?.int == 0 {
+            total += 10_000
+            try kernel.write("/sys/fs/cgroup/berth/memory.pressure", "some avg10=20.00 avg60=0.00 avg300=0.00 total=\(total)\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n")
+            try await Task.sleep(nanoseconds: 20_000_000)
+        }
+        #expect(try await daemon.admin.pool()["withheld"]?.int ?? 0 > 0)
+        #expect(try await daemon.admin.memory()["withheld_bytes"]?.int ?? 0 > 0)
+        #expect(daemon.lines.contains { $0.contains("memory pressure: adapters and experts do without 1 of 16 parts of the pool") })
+        #expect(daemon.lines.count { $0.contains("the kernel may end this process") } == 1)
+    }
 
     /// A reload takes over a limit that has changed in the configuration, and leaves one that an administrator moved.
     @Test func aReloadMovesTheLimit() async throws {

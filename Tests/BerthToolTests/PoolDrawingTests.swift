@@ -47,7 +47,10 @@ import Testing
         #expect(PoolDrawing([:], columns: 80).bar(width: 4) == "")
     }
 
-    @Test func memoryIsTold() {
+    @Test func memoryIsTold() throws {
+        #expect(try (Berth.parseAsRoot(["memory", "6G"]) as? Memory)?.size == ByteSize("6G"))
+        #expect(try (Berth.parseAsRoot(["memory"]) as? Memory)?.size == nil)
+        #expect(throws: (any Error).self) { try Berth.parseAsRoot(["memory", "much"]) }
         let answer: JSON = [
             "limit_bytes": 6_442_450_944, "least_bytes": 1_073_741_824, "most_bytes": 8_589_934_592, "plan": ["weights": 1_073_741_824, "pool": 0],
             "group_limit_bytes": 7_516_192_768, "withheld_bytes": 1_048_576, "warnings": ["too much"],

@@ -74,9 +74,9 @@ final class Economy {
         return true
     }
 
-    /// Lets the cheapest objects go until no more than `pages` of the pool are leased. False where what is left may not leave.
+    /// Lets the cheapest objects go until no more than `pages` of the pool are claimed. False where what is left may not leave.
     func fit(_ pages: Int, cause: EvictionCause) -> Bool {
-        while pool.leasedPages > pages {
+        while pool.claimedPages > pages {
             let offers = classes.compactMap { evictable -> (evictable: any EvictableClass, value: Double)? in
                 guard pool.pagesAboveFloor(of: evictable.use) > 0, let value = evictable.cheapestValue() else { return nil }
                 return (evictable, value)

@@ -37,7 +37,7 @@ final class AdapterWatch {
     private let onChange: () -> Void
     private let timer: Timer
     private let retry: Timer
-    private var watchers: [String: DirectoryWatcher] = [:]
+    private var watchers: [WatchedFolder: DirectoryWatcher] = [:]
     private var changes = SettlingChanges()
     private var isListing = false
     /// Something happened while the folders were being listed.
@@ -82,7 +82,7 @@ final class AdapterWatch {
             return
         }
         isListing = true
-        loop.queueWork({ [directory] in WatchedFolders.list(directory) }) { [weak self] folders in
+        loop.queueWork({ [directory] in WatchedFolder.list(directory) }) { [weak self] folders in
             guard let self, !timer.isClosing else { return }
             isListing = false
             watch(Set(folders))
@@ -93,17 +93,16 @@ final class AdapterWatch {
         }
     }
 
-    private func watch(_ folders: Set<String>) {
-        for (path, watcher) in watchers where !folders.contains(path) {
+    private func watch(_ folders: Set<WatchedFolder>) {
+        for (folder, watcher) in watchers where !folders.contains(folder) {
             watcher.close()
-            watchers[path] = nil
+            watchers[folder] = nil
         }
-        let isFirst = watchers.isEmpty
         var refused: LoopError?
         var isNew = false
-        for path in folders.sorted() where watchers[path] == nil {
+        for folder in folders.sorted(by: { $0.path < $1.path }) where watchers[folder] == nil {
             do throws(LoopError) {
-                watchers[path] = try DirectoryWatcher(loop, path: path) { [unowned self] in noteChange() }
+                watchers[folder] = try DirectoryWatcher(loop, path: folder.path) { [unowned self] in noteChange() }
                 isNew = true
             } catch { refused = error }
         }
@@ -111,31 +110,41 @@ final class AdapterWatch {
         isComplaining = refused != nil
         if folders.isEmpty {
             retry.start(afterNanoseconds: Self.retryNanoseconds) { [unowned self] in list() }
-        } else if isNew, isFirst || watchers.count > 1 {
+        } else if isNew {
             // Something may have been written before it was watched.
             noteChange()
         }
     }
 }
 
-/// The folders in which adapters may lie.
-enum WatchedFolders {
+/// A folder in which adapters may lie. Another one that is put in its place is another folder, although the path is the same.
+struct WatchedFolder: Hashable, Sendable {
+    let path: String
+    private let device: UInt64
+    private let inode: UInt64
+
+    /// Nil where there is no folder.
+    private init?(_ path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return nil }
+        self.path = path
+        (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino))
+    }
+
     /// The directory, its folders and theirs, `Limits.watchedFolders` at most; empty where there is no directory.
-    static func list(_ directory: String) -> [String] {
-        guard let folders = entries(of: directory) else { return [] }
-        var list = [directory]
-        for folder in folders {
-            guard let inner = entries(of: folder) else { continue }
+    static func list(_ directory: String) -> [WatchedFolder] {
+        guard let root = WatchedFolder(directory) else { return [] }
+        var list = [root]
+        for folder in folders(in: directory) {
             list.append(folder)
-            list += inner
+            list += folders(in: folder.path)
             if list.count >= Limits.watchedFolders { break }
         }
         return Array(list.prefix(Limits.watchedFolders))
     }
 
-    /// Paths of the folders in a folder, but for hidden ones; nil where it cannot be read.
-    private static func entries(of path: String) -> [String]? {
-        guard let names = try? AdapterFolders.folders(of: path) else { return nil }
-        return names.map { "\(path)/\($0)" }
+    /// None where the folder cannot be read, which the look at its adapters will tell.
+    private static func folders(in path: String) -> [WatchedFolder] {
+        ((try? AdapterFolders.folders(of: path)) ?? []).compactMap { WatchedFolder("\(path)/\($0)") }
     }
 }

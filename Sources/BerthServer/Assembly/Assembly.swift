@@ -39,7 +39,7 @@ private enum Assembly {
         let maxRunning = min(configuration.maxRunning ?? 64, configuration.maxBatchTokens ?? .max)
         let threads = configuration.threads ?? Machine.physicalCores
         let memoryPlanner = MemoryPlanner(modelConfiguration, format: configuration.weights, kv: configuration.kv)
-        let group = ControlGroup()
+        let group = ControlGroup(root: configuration.kernelRoot)
         let (total, warning) = MemoryGovernor.bounded(configuration.memory ?? Machine.defaultMemory, group: group.limit)
         if let warning { logger.warning("\(warning)") }
         let budget = try MemoryBudget(

@@ -49,6 +49,8 @@ public struct Configuration: Sendable, Equatable {
     public var expertRead = ExpertReadChoice.auto
     /// A file that takes the routing of paged experts, for `berth-bench replay`.
     public var recordRouting: String?
+    /// Where the kernel's files are, before "/proc" and "/sys"; tests have some of their own.
+    var kernelRoot = ""
     /// How long running streams may go on after SIGTERM.
     public var drainSeconds = 30
 

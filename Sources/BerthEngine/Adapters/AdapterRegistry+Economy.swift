@@ -16,8 +16,12 @@ extension AdapterRegistry: EvictableClass {
 
     /// The least recently used idle adapter; of those that requests wait for, who is waited for longest, and only after the others. O(resident adapters).
     var cheapest: Adapter? {
-        func rank(_ adapter: Adapter) -> (Int, UInt64) { (awaited[ObjectIdentifier(adapter)].map { -$0 } ?? .min, adapter.lastUse) }
-        return residents.lazy.filter(\.isIdle).min { rank($0) < rank($1) }
+        var first: (adapter: Adapter, rank: (Int, UInt64))?
+        for adapter in residents where adapter.isIdle {
+            let rank = (awaited.isEmpty ? .min : awaited[ObjectIdentifier(adapter)].map { -$0 } ?? .min, adapter.lastUse)
+            if first.map({ rank < $0.rank }) ?? true { first = (adapter, rank) }
+        }
+        return first?.adapter
     }
 
     func cheapestValue() -> Double? {

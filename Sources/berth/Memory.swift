@@ -40,7 +40,7 @@ struct MemoryReport {
         var lines = ["memory \(size(json["limit_bytes"])): \(plan)"]
         lines.append("the least is \(size(json["least_bytes"])), the most \(size(json["most_bytes"]))" + (json["group_limit_bytes"]?.int.map { "; the control group allows \(ByteSize(bytes: $0))" } ?? ""))
         if let withheld = json["withheld_bytes"]?.int, withheld > 0 {
-            lines.append("the machine is short of memory: adapters and experts do without \(ByteSize(bytes: withheld)) of the pool")
+            lines.append("the machine is short of memory: the pool's caches do without \(ByteSize(bytes: withheld))")
         }
         return lines + (json["warnings"]?.array ?? []).compactMap(\.string).map { "warning: " + $0 }
     }

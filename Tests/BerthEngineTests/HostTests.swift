@@ -171,7 +171,7 @@ final class Inbox: Sendable {
             Inbox.wait("the request") { inbox.outcome(RequestID(id)).isOver }
             Inbox.wait("the memory") {
                 guard case .pool(let pool) = Self.ask(host, .pool) else { return false }
-                return pool.touched == 2 && pool.adapter.published == 2
+                return pool.touched == 2 + pool.kv.cached && pool.adapter.published == 2 && pool.touched < 12
             }
         }
         host.stop()

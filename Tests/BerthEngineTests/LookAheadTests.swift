@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct LookAheadTests {
     private func harness(pages: Int, adapters: Int, adapterPages: Int, running: Int, reads: Int = 4) throws -> Harness {
-        var configuration = EngineConfiguration()
+        var configuration = EngineConfiguration.withoutPrefixes
         configuration.runningRequests = running
         configuration.adapterReads = reads
         let harness = try Harness(pages: pages, configuration: configuration)

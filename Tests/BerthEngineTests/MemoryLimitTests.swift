@@ -49,6 +49,8 @@ import Testing
             default: harness.step()
             }
             harness.engine.checkInvariants()
+            // The picture counts every page once.
+            for row in harness.engine.poolPicture.classes { #expect(row.pages == row.inUse + row.pinned + row.loading + row.cached, "seed \(seed): \(row)") }
         }
         #expect(harness.engine.counterSnapshot.preemptions > 0 && harness.engine.economy.evictions.keys.contains { $0.cause == .limit })
         for request in requests {
@@ -64,7 +66,7 @@ import Testing
         harness.engine.withhold(0)
         for index in 0..<5 { try harness.engine.unregisterAdapter(AdapterName("a\(index)")!) }
         while harness.engine.hasWork { harness.step() }
-        #expect(harness.pool.leasedPages == 0 && harness.pool.surplusPages == 0, "seed \(seed)")
+        #expect(harness.unusedPageCount == harness.pool.pageCount && harness.pool.surplusPages == 0, "seed \(seed)")
     }
 
     /// The same where experts are paged: they leave and come back as the limit and the pressure have it, in the middle of requests.
@@ -100,7 +102,7 @@ import Testing
 
     /// The order of those who leave: idle adapters, then waves, then the youngest; the oldest runs on.
     @Test func theOldestIsDisturbedLast() throws {
-        let harness = try Harness(pages: 32, reserving: 32)
+        let harness = try Harness(pages: 32, reserving: 32, configuration: .withoutPrefixes)
         try harness.register("idle", version: 1, pages: 2)
         harness.submit([2, 3], maxTokens: 1, adapter: "idle")
         harness.run()
@@ -139,7 +141,7 @@ import Testing
 
     /// Memory goes back in pieces, between steps, and the engine has work until it has.
     @Test func memoryOverTheLimitGoesBack() throws {
-        let harness = try Harness(pages: 64, reserving: 64)
+        let harness = try Harness(pages: 64, reserving: 64, configuration: .withoutPrefixes)
         harness.submit(Array(repeating: 5, count: 200), maxTokens: 4)
         harness.run()
         #expect(harness.pool.snapshot.touched > 8)
@@ -153,9 +155,25 @@ import Testing
         #expect(harness.pool.snapshot.touched == 0)
     }
 
+    /// What requests have left in the prefix cache gives way like any other.
+    @Test func cachedPrefixesGiveWay() throws {
+        let harness = try Harness(pages: 32, reserving: 32)
+        for salt in 0..<4 { harness.submit((0..<60).map { Int32(2 + ($0 * 7 + salt * 13) % 50) }, maxTokens: 4) }
+        harness.run()
+        let idle = harness.engine.prefixes.idleCount
+        #expect(idle > 8)
+        #expect(harness.engine.poolPicture.classes.first { $0.use == .kv }?.cached == idle)
+        harness.engine.withhold(28)
+        #expect(harness.engine.prefixes.idleCount == 4 && harness.engine.economy.evictions[Eviction(use: .kv, cause: .pressure)] == idle - 4)
+        try harness.engine.setLimit(PoolLimit(pages: 2, leastPages: 2))
+        #expect(harness.pool.leasedPages <= 2)
+        harness.run()
+        #expect(harness.pool.snapshot.touched <= 2)
+    }
+
     /// Under pressure idle adapters leave; a request that could not run at all is lent what is withheld.
     @Test func pressureTakesWhatIsIdleAndNoRequest() throws {
-        let harness = try Harness(pages: 16, reserving: 16)
+        let harness = try Harness(pages: 16, reserving: 16, configuration: .withoutPrefixes)
         for index in 0..<4 {
             try harness.register("a\(index)", version: UInt64(index + 1), pages: 3)
             harness.submit([2, 3], maxTokens: 1, adapter: "a\(index)")

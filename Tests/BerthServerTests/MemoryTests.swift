@@ -226,7 +226,7 @@ private final class FakeKernel: Sendable {
         }
         #expect(try await daemon.admin.pool()["withheld"]?.int ?? 0 > 0)
         #expect(try await daemon.admin.memory()["withheld_bytes"]?.int ?? 0 > 0)
-        #expect(daemon.lines.contains { $0.contains("memory pressure: adapters and experts do without 1 of 16 parts of the pool") })
+        #expect(daemon.lines.contains { $0.contains("memory pressure: the pool's caches do without 1 of its 16 parts") })
         #expect(daemon.lines.count { $0.contains("the kernel may end this process") } == 1)
     }
 

@@ -57,7 +57,7 @@ import Testing
         ]
         #expect(MemoryReport(answer).lines == [
             "memory 6.0 GiB: weights 1.0 GiB, pool 0 B", "the least is 1.0 GiB, the most 8.0 GiB; the control group allows 7.0 GiB",
-            "the machine is short of memory: adapters and experts do without 1.0 MiB of the pool", "warning: too much",
+            "the machine is short of memory: the pool's caches do without 1.0 MiB", "warning: too much",
         ])
     }
 }

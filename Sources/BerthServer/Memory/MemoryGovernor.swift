@@ -190,13 +190,13 @@ final class MemoryGovernor: MemoryService {
 
     private func report(_ before: Int, _ policy: PressurePolicy) {
         guard before != policy.withheldSteps else { return }
-        let share = "\(policy.withheldSteps) of \(PressurePolicy.steps) parts of the pool"
+        let share = "\(policy.withheldSteps) of its \(PressurePolicy.steps) parts"
         if policy.withheldSteps == 0 {
             logger.notice("memory pressure is over: the pool is whole again")
         } else if policy.withheldSteps > before {
-            logger.notice("memory pressure: adapters and experts do without \(share)", metadata: ["stalled": "\(Int(policy.stall * 100)) %"])
+            logger.notice("memory pressure: the pool's caches do without \(share)", metadata: ["stalled": "\(Int(policy.stall * 100)) %"])
         } else {
-            logger.info("memory pressure falls: adapters and experts do without \(share)")
+            logger.info("memory pressure falls: the pool's caches do without \(share)")
         }
     }
 }

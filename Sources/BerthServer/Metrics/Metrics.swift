@@ -66,7 +66,7 @@ final class Metrics {
 
     private static func add(_ picture: PoolPicture, _ status: EngineStatus, to page: inout PrometheusPage) {
         page.gauge("berth_pool_limit_pages", "Pages that the pool may have.", Double(status.pages))
-        page.gauge("berth_pool_withheld_pages", "Of these, what adapters and experts do without while the machine is short of memory.", Double(picture.withheld))
+        page.gauge("berth_pool_withheld_pages", "Of these, what its caches do without while the machine is short of memory.", Double(picture.withheld))
         page.gauge("berth_pool_touched_pages", "Pages that have memory.", Double(picture.touched))
         func gauges(_ name: String, _ help: String, _ pages: (PoolPicture.Class) -> Int) {
             page.gauges(name, help, picture.classes.map { ([("class", $0.use.name)], Double(pages($0))) })

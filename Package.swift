@@ -87,7 +87,7 @@ let package = Package(
         tests(of: "BerthLoop", ["BerthCore"]),
         tests(of: "BerthHTTP", ["BerthCore", .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio")]),
         tests(of: "BerthBatches", ["BerthCore"]),
-        tests(of: "BerthServer", ["BerthCore", "BerthKernels", "BerthEngine", "BerthClient", "BerthHTTP", "BerthBatches"], fixtures: true),
+        tests(of: "BerthServer", ["BerthCore", "BerthKernels", "BerthEngine", "BerthClient", "BerthHTTP", "BerthBatches", "berth-bench"], fixtures: true),
         .testTarget(name: "BerthBenchTests", dependencies: ["berth-bench", "BerthCore", "BerthKernels", "BerthModels", "BerthStore"]),
         .testTarget(name: "BerthToolTests", dependencies: ["berth", "BerthClient", "BerthCore"]),
         tests(of: "BerthClient", ["BerthCore", "BerthHTTP", "berth"]),

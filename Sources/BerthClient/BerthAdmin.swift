@@ -33,8 +33,16 @@ public struct BerthAdmin: Sendable {
     /// Every registered adapter: state, bytes, digest, modules, uses.
     public func adapters() async throws(BerthClientError) -> JSON { try await get("/adapters") }
 
-    /// Pages of the pool by state and class.
+    /// The pool as a picture: pages by class and state, who holds most, hits, evictions.
     public func pool() async throws(BerthClientError) -> JSON { try await get("/pool") }
+
+    /// The bound of the daemon's memory, the plan of it, and how much of the pool gives way to the machine's need.
+    public func memory() async throws(BerthClientError) -> JSON { try await get("/memory") }
+
+    /// Bounds the daemon's memory, until its configuration says otherwise or it ends. Returns what `memory` does: less may be in force than was
+    /// asked for, and `warnings` says why.
+    @discardableResult
+    public func setMemory(bytes: Int) async throws(BerthClientError) -> JSON { try await post("/memory", ["size": JSON(bytes)]) }
 
     /// What paging experts costs and brings; `"paged": false` where all are in memory.
     public func experts() async throws(BerthClientError) -> JSON { try await get("/experts") }

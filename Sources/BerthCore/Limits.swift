@@ -41,6 +41,10 @@ public enum Limits {
     public static let adapterRegistryBytes = 32 << 20
     /// Adapters that are read from disk at the same time.
     public static let adapterReads = 4
+    /// Waiting requests whose adapters are known to be needed soon.
+    public static let adapterLookAhead = 32
+    /// Folders that are watched for adapters that come, go and change.
+    public static let watchedFolders = 65_536
 
     // MARK: prefixes
     /// Trees of blocks that are remembered though nothing is in them, and blocks that are looked at for the longest common beginning.
@@ -67,6 +71,10 @@ public enum Limits {
     // MARK: memory
     /// Kernel mappings that windows over scattered pages may take: half of what Linux gives a process by default (`vm.max_map_count`).
     public static let poolMappings = 32_768
+    /// What the engine gives back to the kernel between two steps.
+    public static let memoryPieceBytes = 64 << 20
+    /// Holders of pages that a picture of the pool names.
+    public static let poolHolders = 64
 
     // MARK: the loop
     /// What one read of a socket takes at most.

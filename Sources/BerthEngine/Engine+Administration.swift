@@ -71,6 +71,7 @@ extension Engine {
                 fail(request, GenerationFailure(failure.code, "adapter \(adapter.name) could not be read: \(failure.message)"))
             }
         }
+        if pool.excessPages > 0 { settleMemory() }
         stir()
     }
 

@@ -20,7 +20,7 @@ extension Engine {
         case waitsForDisk
         /// Somebody who runs is computing what it begins with.
         case waitsForPrefix
-        /// Somebody must give up pages first.
+        /// Somebody must give up pages, or a place, first.
         case waitsForPages
         case failed(GenerationFailure)
     }
@@ -32,11 +32,14 @@ extension Engine {
         for adapter in registry.pinnedAbsent where adapter.lastFailure == nil { _ = registry.beginLoad(adapter) }
         /// KV blocks of those who wait for the disk, and come before the one that is asked.
         var promised = 0
+        /// Places of the same.
+        var promisedPlaces = 0
         var hasFailed = false
         recountAll()
+        let ahead = awaited()
         let width = tenants.waiting(.bulk).isEmpty ? 0 : waveWidth()
         // Who waits for an answer comes before who does not.
-        for serviceClass in [ServiceClass.interactive, .bulk] {
+        asking: for serviceClass in [ServiceClass.interactive, .bulk] {
             var order = fairOrder(serviceClass)
             /// Of those whom somebody before them keeps from free pages, how many may still look for one who makes way.
             var lookers: Int?
@@ -49,7 +52,7 @@ extension Engine {
                 }
                 if let left = lookers {
                     lookers = left - 1
-                    if left == 0 { return }
+                    if left == 0 { break asking }
                     guard let other = whoMakesWay(for: request) else {
                         order.setAside()
                         continue
@@ -67,6 +70,7 @@ extension Engine {
                     recountAll()
                     admission = tryToAdmit(request, promised: promised)
                 }
+                if case .waitsForPages = admission, givesLastReserves() { admission = tryToAdmit(request, promised: promised) }
                 switch admission {
                 case .admitted:
                     passOver(olderThan: request)
@@ -79,6 +83,8 @@ extension Engine {
                 case .waitsForDisk:
                     request.phase = .waitingForAdapter
                     promised += blocks(request.tokens.count)
+                    if running.count + promisedPlaces < configuration.runningRequests { request.hasWaitedForAdapter = true }
+                    promisedPlaces += 1
                     order.charge(priceOfAdmission(request))
                 case .waitsForPrefix: request.phase = .waitingForPrefix
                 case .failed(let failure):
@@ -93,7 +99,7 @@ extension Engine {
                     guard running.isEmpty && bulk.isEmpty && registry.readsInFlight == 0 else {
                         isFull = true
                         // What is free is kept for this one. Other tenants may have what those give up who hold more.
-                        if request.isBulk { return }
+                        if request.isBulk { break asking }
                         if lookers == nil { lookers = Limits.admissionWindow }
                         order.setAside()
                         continue
@@ -103,6 +109,7 @@ extension Engine {
                 }
             }
         }
+        lookAhead(ahead, leaving: running.count + bulk.count + promised)
         // Failures set the flag again, though everything has been looked at; but for those that stepped back before one who failed.
         admissionPending = hasFailed && running.isEmpty && bulk.isEmpty && !waiting.isEmpty && registry.readsInFlight == 0
     }
@@ -148,6 +155,7 @@ extension Engine {
         case .success(let found): adapter = found
         case .failure(let failure): return .failed(failure)
         }
+        guard request.isBulk || running.count < configuration.runningRequests else { return .waitsForPages }
         if let adapter {
             switch adapter.residency {
             case .resident: break
@@ -162,7 +170,6 @@ extension Engine {
                 }
             }
         }
-        guard request.isBulk || running.count < configuration.runningRequests else { return .waitsForPages }
         if isBeingComputed(by: request, adapter) { return .waitsForPrefix }
         if let adapter { registry.beginUse(adapter, now: now) }
         let isNew = request.adapter == nil
@@ -172,7 +179,7 @@ extension Engine {
             if let adapter { registry.endUse(adapter, now: now) }
             return .waitsForPages
         }
-        if let adapter, isNew { registry.bind(adapter) }
+        if let adapter, isNew { registry.bind(adapter, wasInMemory: !request.hasWaitedForAdapter) }
         request.phase = .prefilling
         return .admitted
     }
@@ -241,6 +248,8 @@ extension Engine {
                 if other === request { return .gone }
             } else if registry.readsInFlight > 0 {
                 return .mustWait
+            } else if waves.memory != nil {
+                dropWaveMemory()
             } else {
                 fail(request, GenerationFailure(.overloaded, "the memory pool is too small for this request beside what is pinned in it"))
                 running.removeFinished()

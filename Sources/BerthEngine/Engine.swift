@@ -198,7 +198,7 @@ public final class Engine {
     public var isEmpty: Bool { active.isEmpty && events.isEmpty }
 
     /// A step would do something. False while every request waits for a disk.
-    public var hasWork: Bool { experts?.isWarming == true || !events.isEmpty || admissionPending || (!running.isEmpty && !isStalled) || hasWaveWork }
+    public var hasWork: Bool { experts?.isWarming == true || !events.isEmpty || admissionPending || (!running.isEmpty && !isStalled) || hasWaveWork || hasMemoryWork }
 
     /// Runs one step: lets requests in, computes one batch, and returns what happened since the last step, in order.
     /// `now` is a monotonic time in nanoseconds.
@@ -211,6 +211,7 @@ public final class Engine {
         }
         waves.pace.finishPiece(now: now)
         endWhatIsLate()
+        if pool.withheldPages > 0 || hasMemoryWork { settleMemory() }
         if admissionPending { admit() }
         if hasWaveWork, waves.pace.isWavesTurn(besideStreams: !running.isEmpty && !isStalled) {
             advanceWave()

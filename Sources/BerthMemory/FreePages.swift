@@ -5,21 +5,19 @@
 // its own. A run that does not exist is no failure: the lowest free pages are taken one by one.
 
 struct FreePages {
-    private var words: [UInt64]
-    let pageCount: Int
-    private(set) var count: Int
+    private var words: [UInt64] = []
+    private(set) var count = 0
     /// No word below `lowestWord` or above `highestWord` has a free page.
     private var lowestWord = 0
-    private var highestWord: Int
+    private var highestWord = 0
 
-    /// All pages free.
-    init(pageCount: Int) {
-        self.pageCount = pageCount
-        count = pageCount
-        words = Array(repeating: .max, count: (pageCount + 63) / 64)
-        let odd = pageCount % 64
-        if odd > 0 { words[words.count - 1] = (1 << UInt64(odd)) - 1 }
-        highestWord = words.count - 1
+    /// A set for pages below `pageCount`, with none in it.
+    init(pageCount: Int) { grow(to: pageCount) }
+
+    /// Takes pages below `pageCount` from now on; those that are new are not in the set.
+    mutating func grow(to pageCount: Int) {
+        words += Array(repeating: 0, count: max(0, (pageCount + 63) / 64 - words.count))
+        if count == 0 { lowestWord = words.count - 1 }
     }
 
     func contains(_ page: Int) -> Bool { words[page / 64] >> UInt64(page % 64) & 1 == 1 }
@@ -32,7 +30,8 @@ struct FreePages {
         highestWord = max(highestWord, page / 64)
     }
 
-    private mutating func remove(_ page: Int) {
+    mutating func remove(_ page: Int) {
+        precondition(contains(page), "page \(page) is not free")
         words[page / 64] &= ~(1 << UInt64(page % 64))
         count -= 1
     }

@@ -19,6 +19,9 @@ public enum PageClass: Int, Sendable, Hashable, CaseIterable {
     case expert
     /// The rows of a wave between its modules.
     case activation
+
+    /// What it holds can be read again from a file: under memory pressure the class makes do with less.
+    public var isReadAgain: Bool { self == .adapter || self == .expert }
 }
 
 /// The states of a page. free → reserved → published → free, or reserved → free where filling failed.
@@ -54,7 +57,9 @@ public struct PoolSnapshot: Sendable, Equatable {
     }
 
     public var pageBytes = 0
+    /// The limit, and of it what files' contents may not take now.
     public var pageCount = 0
+    public var withheld = 0
     public var free = 0
     /// Pages that have been used since their memory was last given back: what the arena takes of the machine's memory, at most.
     public var touched = 0

@@ -7,6 +7,11 @@
 //
 // The pool knows nothing of values, recency or requests. When it has no room it says so, and the engine decides who leaves.
 //
+// How many pages may be leased is a limit that moves while the pool is at work. It is a number and no place: any page may be leased as long as not too
+// many are, so that nothing has to be copied when the limit falls. The arena has addresses up to `capacity`, which cost nothing; the books cover the
+// pages below the highest limit so far. Memory follows: a page that is taken anew above the limit is paid for by giving a free one back, and what
+// stays over a limit that fell goes back with `trim`, piece by piece, since that takes time.
+//
 // Owned by the engine thread. Disk readers write through the addresses of pages that are reserved for them, and touch nothing else.
 
 import BerthCore
@@ -14,16 +19,21 @@ import Glibc
 
 public final class Pool {
     public let pageBytes: Int
-    public let pageCount: Int
+    /// The limit: pages that may be leased.
+    public private(set) var pageCount: Int
+    /// The most that the limit can be.
+    public let capacity: Int
+    /// Pages of the limit that classes which are read again may not take now.
+    public private(set) var withheldPages = 0
     private let arena: Arena
     private var free: FreePages
+    /// Free pages whose memory has not been given back.
+    private var warm: FreePages
     private var slots: [Slot] = []
     private var unusedSlots: [Int32] = []
     /// The lease slot that owns a page, or -1. Redundant with the slots' page lists: the proof compares the two.
-    private var owners: [Int32]
-    private var states: [PageState]
-    private var touched: [Bool]
-    private var touchedCount = 0
+    private var owners: [Int32] = []
+    private var states: [PageState] = []
     private var leased = Array(repeating: 0, count: PageClass.allCases.count)
     private var shares = Array(repeating: PoolShare(), count: PageClass.allCases.count)
     private var mappings = 0
@@ -37,8 +47,9 @@ public final class Pool {
         var isLive: Bool { state != .free }
     }
 
-    /// A pool of as many pages as fit in `bytes`. `pageBytes` must be a multiple of the system's page size.
-    public init(bytes: Int, pageBytes: Int) throws(PoolError) {
+    /// A pool of as many pages as fit in `bytes`, whose limit can rise to as many as fit in `reserving`, if the system has addresses for them.
+    /// `pageBytes` must be a multiple of the system's page size.
+    public init(bytes: Int, pageBytes: Int, reserving: Int = 0) throws(PoolError) {
         let systemPage = sysconf(Int32(_SC_PAGESIZE))
         guard pageBytes > 0, pageBytes % systemPage == 0 else {
             throw PoolError(.invalidSize, "a page of \(pageBytes) bytes is no multiple of the system's \(systemPage)")
@@ -49,11 +60,17 @@ public final class Pool {
         guard bytes / pageBytes <= Int(Int32.max) else { throw PoolError(.invalidSize, "a pool of \(bytes / pageBytes) pages has too many to number") }
         self.pageBytes = pageBytes
         pageCount = bytes / pageBytes
-        arena = try Arena(bytes: pageCount * pageBytes)
+        let most = min(max(bytes, reserving) / pageBytes, Int(Int32.max))
+        if most > pageCount, let large = try? Arena(bytes: most * pageBytes) {
+            arena = large
+            capacity = most
+        } else {
+            arena = try Arena(bytes: pageCount * pageBytes)
+            capacity = pageCount
+        }
         free = FreePages(pageCount: pageCount)
-        owners = Array(repeating: -1, count: pageCount)
-        states = Array(repeating: .free, count: pageCount)
-        touched = Array(repeating: false, count: pageCount)
+        warm = free
+        growBooks()
     }
 
     deinit {
@@ -62,7 +79,18 @@ public final class Pool {
         }
     }
 
-    public var freePageCount: Int { free.count }
+    /// Pages that may be leased and are not.
+    public var freePageCount: Int { max(0, pageCount - leasedPages) }
+
+    public var leasedPages: Int { owners.count - free.count }
+
+    /// Pages that are leased, or kept for the floor of a class that holds fewer.
+    public var claimedPages: Int {
+        PageClass.allCases.reduce(leasedPages) { $0 + max(0, shares[$1.rawValue].floorPages - leased[$1.rawValue]) }
+    }
+
+    /// Claimed pages that the limit, which fell, does not allow: who holds pages beyond a floor has to release some.
+    public var excessPages: Int { max(0, claimedPages - pageCount) }
 
     /// Pages of a class that are leased.
     public func pageCount(of use: PageClass) -> Int { leased[use.rawValue] }
@@ -76,13 +104,15 @@ public final class Pool {
     /// How many pages a class could be given now, with respect to ceilings and to the floors of the others.
     public func room(for use: PageClass) -> Int { max(0, min(sharedRoom(for: use), ceilingRoom(for: use))) }
 
-    /// Free pages less those that are kept for the floors of other classes; negative where floors were raised over what is free.
+    /// Free pages less those that are kept for the floors of other classes; negative where floors were raised over what is free, or the limit fell below
+    /// what is leased. What is withheld is not there for a class that is read again, but for its floor.
     public func sharedRoom(for use: PageClass) -> Int {
-        var room = free.count
+        var room = pageCount - leasedPages
         for other in PageClass.allCases where other != use {
             room -= max(0, shares[other.rawValue].floorPages - leased[other.rawValue])
         }
-        return room
+        guard withheldPages > 0, use.isReadAgain else { return room }
+        return max(room - withheldPages, min(room, shares[use.rawValue].floorPages - leased[use.rawValue]))
     }
 
     /// Pages to a class's ceiling; negative where it is above one that was lowered.
@@ -92,6 +122,35 @@ public final class Pool {
     public func pagesAboveFloor(of use: PageClass) -> Int { max(0, leased[use.rawValue] - shares[use.rawValue].floorPages) }
 
     public func share(of use: PageClass) -> PoolShare { shares[use.rawValue] }
+
+    // MARK: the limit
+
+    /// Moves the limit. Leases that exceed a lower one stay until they are released, and there is no room meanwhile.
+    public func setLimit(_ pages: Int) {
+        precondition(pages > 0 && pages <= capacity, "a limit of \(pages) pages for a pool of up to \(capacity)")
+        pageCount = pages
+        withheldPages = min(withheldPages, pages)
+        growBooks()
+    }
+
+    /// Keeps so many pages of the limit from classes that are read again; what they hold already stays until it is released.
+    public func withhold(_ pages: Int) {
+        precondition(pages >= 0 && pages <= pageCount)
+        withheldPages = pages
+    }
+
+    /// Free pages whose memory is more than the limit allows, or more than is not withheld.
+    public var surplusPages: Int { min(warm.count, max(0, touchedPages - (pageCount - withheldPages))) }
+
+    /// Gives the memory of surplus pages back to the machine, of `most` at most.
+    public func trim(most: Int) { giveBackWarm(min(most, surplusPages)) }
+
+    /// Gives the memory of free pages back to the machine, of `most` at most. For a pool that has been idle. False where there is no more.
+    @discardableResult
+    public func giveFreeMemoryBack(most: Int = .max) -> Bool {
+        giveBackWarm(min(most, warm.count))
+        return warm.count > 0
+    }
 
     // MARK: leases
 
@@ -144,15 +203,10 @@ public final class Pool {
             states[page.position] = .free
             free.insert(page.position)
         }
-        if givingMemoryBack { giveBack(slots[slot].pages) }
+        if givingMemoryBack { giveBack(slots[slot].pages) } else { for page in slots[slot].pages { warm.insert(page.position) } }
         slots[slot].pages.removeAll(keepingCapacity: true)
         slots[slot].state = .free
         unusedSlots.append(Int32(slot))
-    }
-
-    /// Gives the memory of all free pages back to the machine. For a pool that has been idle.
-    public func giveFreeMemoryBack() {
-        giveBack((0..<pageCount).lazy.filter { self.touched[$0] && self.states[$0] == .free }.map(PageIndex.init))
     }
 
     // MARK: reaching pages
@@ -196,8 +250,9 @@ public final class Pool {
         var snapshot = PoolSnapshot()
         snapshot.pageBytes = pageBytes
         snapshot.pageCount = pageCount
-        snapshot.free = free.count
-        snapshot.touched = touchedCount
+        snapshot.withheld = withheldPages
+        snapshot.free = freePageCount
+        snapshot.touched = touchedPages
         snapshot.leases = slots.count - unusedSlots.count
         snapshot.mappings = mappings
         for slot in slots where slot.isLive {
@@ -215,7 +270,8 @@ public final class Pool {
 
     /// Proves that every page is in exactly one state and that all sums agree; traps where they do not. O(pages).
     public func checkInvariants() {
-        var seen = Array(repeating: false, count: pageCount)
+        let known = owners.count
+        var seen = Array(repeating: false, count: known)
         var byClass = Array(repeating: 0, count: PageClass.allCases.count)
         var mapped = 0
         var live = 0
@@ -233,22 +289,25 @@ public final class Pool {
                 seen[page.position] = true
                 precondition(owners[page.position] == index, "page \(page) of lease \(index) says that it belongs to \(owners[page.position])")
                 precondition(states[page.position] == slot.state, "page \(page) is \(states[page.position]), its lease \(slot.state)")
-                precondition(touched[page.position], "page \(page) is leased and not counted as touched")
             }
         }
         var freePages = 0
-        var touchedPages = 0
-        for page in 0..<pageCount {
-            touchedPages += touched[page] ? 1 : 0
+        var warmPages = 0
+        for page in 0..<known {
             precondition(free.contains(page) == !seen[page], "page \(page) is leased and free, or neither")
-            guard !seen[page] else { continue }
+            warmPages += warm.contains(page) ? 1 : 0
+            guard !seen[page] else {
+                precondition(!warm.contains(page), "page \(page) is leased and counted as free memory")
+                continue
+            }
             freePages += 1
             precondition(owners[page] == -1 && states[page] == .free, "page \(page) is free and owned")
         }
-        precondition(freePages == free.count && freePages + byClass.reduce(0, +) == pageCount, "the states do not add up to the arena")
+        precondition(freePages == free.count && freePages + byClass.reduce(0, +) == known, "the states do not add up to the books")
+        precondition(warmPages == warm.count)
+        precondition(pageCount > 0 && pageCount <= known && known <= capacity && states.count == known && (0...pageCount).contains(withheldPages))
         precondition(byClass == leased, "the classes' sums are \(byClass), accounted as \(leased)")
         precondition(mapped == mappings, "windows take \(mapped) mappings, accounted as \(mappings)")
-        precondition(touchedPages == touchedCount)
         precondition(live + unusedSlots.count == slots.count, "lease slots are lost")
     }
 
@@ -266,10 +325,7 @@ public final class Pool {
         func own(_ page: Int) {
             owners[page] = Int32(slot)
             states[page] = state
-            if !touched[page] {
-                touched[page] = true
-                touchedCount += 1
-            }
+            if warm.contains(page) { warm.remove(page) }
             slots[slot].pages.append(PageIndex(page))
         }
         // KV blocks come from the top and one by one: their kernels go through tables. See FreePages.
@@ -278,14 +334,30 @@ public final class Pool {
         } else {
             for page in free.takeLowest(count) { own(page) }
         }
+        // Pages that were taken anew are paid for.
+        giveBackWarm(min(count, warm.count, max(0, touchedPages - pageCount)))
     }
 
-    private func giveBack(_ pages: some Sequence<PageIndex>) {
-        for run in runs(of: pages.filter { touched[$0.position] }) { arena.giveBack(offset: run.offset, length: run.length) }
-        for page in pages where touched[page.position] {
-            touched[page.position] = false
-            touchedCount -= 1
-        }
+    /// Pages that have been used since their memory was last given back: what the arena takes of the machine's memory, at most.
+    private var touchedPages: Int { leasedPages + warm.count }
+
+    /// The books cover all pages below the limit.
+    private func growBooks() {
+        let known = owners.count
+        guard pageCount > known else { return }
+        owners += Array(repeating: -1, count: pageCount - known)
+        states += Array(repeating: .free, count: pageCount - known)
+        free.grow(to: pageCount)
+        warm.grow(to: pageCount)
+        for page in known..<pageCount { free.insert(page) }
+    }
+
+    private func giveBackWarm(_ count: Int) {
+        if count > 0 { giveBack(warm.takeLowest(count).map(PageIndex.init)) }
+    }
+
+    private func giveBack(_ pages: [PageIndex]) {
+        for run in runs(of: pages) { arena.giveBack(offset: run.offset, length: run.length) }
     }
 
     /// Neighbouring pages in the given order, merged, as byte ranges of the arena.

@@ -27,6 +27,9 @@ public struct AssemblyContext: Sendable {
 /// Makes a model service of a configuration; called once, on a thread of its own.
 public typealias Assemble = @Sendable (Configuration, AssemblyContext) throws -> ModelService
 
+/// Reads the settings as they stand now.
+public typealias RereadConfiguration = () throws(ConfigurationError) -> Configuration
+
 /// Commands to a running daemon from other threads; what SIGTERM and SIGHUP do.
 public struct DaemonControl: Sendable {
     enum Command: Sendable {
@@ -44,6 +47,8 @@ public final class Daemon {
     public static let version = Server.version
 
     private let configuration: Configuration
+    /// Reads the settings anew, for a reload; nil where they have no source.
+    private let rereadConfiguration: RereadConfiguration?
     private let logger: Logger
     private let loop: Loop
     private let server: Server
@@ -53,6 +58,7 @@ public final class Daemon {
     private var drainTimer: Timer?
     private var isAwaitingPing = false
     private var isReloading = false
+    private var watch: AdapterWatch?
     /// A reload was asked for while none could begin.
     private var wantsReload = false
     private let isCancelled = CancellationFlag()
@@ -60,17 +66,18 @@ public final class Daemon {
     /// Runs a daemon until it is told to end.
     /// - Parameters:
     ///   - environment: of the process; says where systemd's sockets are.
+    ///   - reread: reads the configuration anew, for a reload.
     ///   - handlesSignals: false in tests, which use the control instead.
     ///   - started: called on the loop once the sockets are open.
     /// - Returns: the exit code of the process.
     public static func run(
-        _ configuration: Configuration, environment: [String: String], logger: Logger, handlesSignals: Bool = true,
+        _ configuration: Configuration, environment: [String: String], logger: Logger, reread: RereadConfiguration? = nil, handlesSignals: Bool = true,
         assemble: @escaping Assemble, started: (DaemonControl) -> Void = { _ in }
     ) -> Int32 {
         do {
             let sockets = try ActivatedSockets(environment: environment)
             sockets.take()
-            let daemon = try Daemon(configuration, environment: environment, logger: logger)
+            let daemon = try Daemon(configuration, environment: environment, logger: logger, reread: reread)
             return try daemon.run(sockets, handlesSignals: handlesSignals, assemble: assemble, started: started)
         } catch {
             logger.error("\(error)")
@@ -78,8 +85,9 @@ public final class Daemon {
         }
     }
 
-    private init(_ configuration: Configuration, environment: [String: String], logger: Logger) throws(LoopError) {
+    private init(_ configuration: Configuration, environment: [String: String], logger: Logger, reread: RereadConfiguration?) throws(LoopError) {
         self.configuration = configuration
+        rereadConfiguration = reread
         self.logger = logger
         manager = ServiceManager(environment: environment)
         loop = try Loop()
@@ -211,9 +219,16 @@ public final class Daemon {
                 logger.notice("ready: \(service.description.name)", metadata: ["adapters": "\(service.adapters.registered().count)"])
                 manager.ready(status: "Serving \(service.description.name)")
                 service.adapters.inspectInBackground()
+                startWatching()
                 if wantsReload { reload() }
             }
         }
+    }
+
+    private func startWatching() {
+        guard configuration.watchAdapters == .on else { return }
+        guard let directory = configuration.adapters else { return logger.warning("--watch-adapters has no effect without --adapters") }
+        watch = AdapterWatch(loop, directory: directory, logger: logger) { [unowned self] in adaptersChanged() }
     }
 
     private func startWatchdog() {
@@ -254,7 +269,34 @@ public final class Daemon {
         guard let reply else { return logger.error("not reloaded: too many questions are waiting") }
         (isReloading, wantsReload) = (true, false)
         manager.reloading()
-        service.adapters.rescan(reply: reply)
+        rereadSettings(for: service)
+        service.adapters.rescan(isQuiet: false, reply: reply)
+    }
+
+    /// Something has changed in the adapters directory, and settled.
+    private func adaptersChanged() {
+        guard !isEnding, let service = server.service else { return }
+        // A reload under way may have looked before the change.
+        if isReloading { return watch!.noteChange() }
+        let reply = server.replies.expect { [unowned self] (found: AdapterReload) in
+            isReloading = false
+            if !(found.added + found.changed + found.removed).isEmpty { logger.notice("the adapters directory has changed: \(found.summary)") }
+            if wantsReload { reload() }
+        }
+        guard let reply else { return watch!.noteChange() }
+        isReloading = true
+        service.adapters.rescan(isQuiet: true, reply: reply)
+    }
+
+    /// What may change while the daemon runs is taken over; of the rest it is said that it waits for a restart.
+    private func rereadSettings(for service: ModelService) {
+        guard let rereadConfiguration else { return }
+        do throws(ConfigurationError) {
+            var fresh = try rereadConfiguration()
+            service.memory?.configure(fresh.memory)
+            fresh.memory = configuration.memory
+            if fresh != configuration { logger.warning("settings other than memory have changed: they take effect with a restart") }
+        } catch { logger.error("the settings stay as they are: \(error)") }
     }
 
     // MARK: ending

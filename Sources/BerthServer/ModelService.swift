@@ -4,14 +4,16 @@ import BerthCore
 import BerthEngine
 import BerthHTTP
 
-/// Facts about the base model that do not change while the daemon runs.
+/// Facts about the base model.
 public struct ModelDescription: Sendable {
     /// The name that clients use for the base model, beside "base".
     public var name: String
     /// Tokens of prompt and output together.
     public var contextLength: Int
-    /// What a request without `max_tokens` may grow to at most, prompt included: a share of the pool, where that is smaller than the context.
-    public var openEndedTokens: Int
+    /// What a request without `max_tokens` may grow to at most, prompt included: a share of the pool, where that is smaller than the context. Moves with
+    /// the pool.
+    public var openEndedTokens: Int { min(openEnded?.withLock { $0 } ?? contextLength, contextLength) }
+    private let openEnded: Shared<Int>?
     public var vocabularySize: Int
     /// What `generation_config.json` says about sampling; applies to what a request leaves open.
     public var defaults: SamplingFields
@@ -19,11 +21,11 @@ public struct ModelDescription: Sendable {
     public var created: Int
 
     public init(
-        name: String, contextLength: Int, openEndedTokens: Int? = nil, vocabularySize: Int, defaults: SamplingFields = SamplingFields(), created: Int
+        name: String, contextLength: Int, openEnded: Shared<Int>? = nil, vocabularySize: Int, defaults: SamplingFields = SamplingFields(), created: Int
     ) {
         self.name = name
         self.contextLength = contextLength
-        self.openEndedTokens = min(openEndedTokens ?? contextLength, contextLength)
+        self.openEnded = openEnded
         self.vocabularySize = vocabularySize
         self.defaults = defaults
         self.created = created
@@ -114,6 +116,8 @@ public struct EngineStatus: Sendable, Equatable {
     public var kvPages = 0
     /// Pages of KV that nobody uses and that stay for whoever begins alike.
     public var cachedPages = 0
+    /// Who holds what.
+    public var picture = PoolPicture()
     /// Tokens looked up in the prefix cache, and found there.
     public var prefixQueries = 0
     public var prefixHits = 0
@@ -158,8 +162,8 @@ public protocol AdapterService: Sendable {
     /// Takes over what has changed in the adapter's files, so that a request that begins now is served with what is there now. Looks at the file
     /// system, and may wait for a disk: called on worker threads.
     func refresh(_ name: AdapterName)
-    /// Looks at the configured directory and at every adapter's files anew (SIGHUP).
-    func rescan(reply: @escaping @Sendable (AdapterReload) -> Void)
+    /// Looks at the configured directory and at every adapter's files anew. `isQuiet`: what has been said before and is still so is not said again.
+    func rescan(isQuiet: Bool, reply: @escaping @Sendable (AdapterReload) -> Void)
     /// Begins to read adapters whole that were registered without. Called once, when requests are answered.
     func inspectInBackground()
 }
@@ -170,12 +174,18 @@ public struct ModelService: Sendable {
     public var text: any TextService
     public var generation: any GenerationService
     public var adapters: any AdapterService
+    /// Nil where the memory is nobody's to move.
+    public var memory: (any MemoryService)?
 
-    public init(description: ModelDescription, text: any TextService, generation: any GenerationService, adapters: any AdapterService) {
+    public init(
+        description: ModelDescription, text: any TextService, generation: any GenerationService, adapters: any AdapterService,
+        memory: (any MemoryService)? = nil
+    ) {
         self.description = description
         self.text = text
         self.generation = generation
         self.adapters = adapters
+        self.memory = memory
     }
 }
 

@@ -132,6 +132,7 @@ final class Server {
         for listening in listenings { listening.tick(now: now) }
         runner?.tick()
         lookAtBatches()
+        service?.memory?.look()
     }
 
     private func lookAtBatches() {

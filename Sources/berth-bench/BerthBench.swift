@@ -1,5 +1,5 @@
 // Benchmarks: kernels and models against the machine's limits, quantised weights against exact ones, the engine by itself, and the whole daemon
-// over its socket.
+// over its socket; and a long wear of it.
 
 import ArgumentParser
 
@@ -7,5 +7,5 @@ import ArgumentParser
 struct BerthBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "berth-bench", abstract: "Measure Berth against the machine's limits and against other servers.",
-        subcommands: [KernelsCommand.self, ModelCommand.self, DivergenceCommand.self, StepsCommand.self, ReplayCommand.self, LoadCommand.self])
+        subcommands: [KernelsCommand.self, ModelCommand.self, DivergenceCommand.self, StepsCommand.self, ReplayCommand.self, LoadCommand.self, ChurnCommand.self])
 }

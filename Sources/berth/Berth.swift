@@ -8,7 +8,7 @@ struct Berth: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "berth",
         abstract: "Talk to a Berth daemon: run models, work through files, look at its state, load adapters.",
-        subcommands: [Run.self, Models.self, Status.self, Experts.self, Adapter.self, BatchCommand.self])
+        subcommands: [Run.self, Models.self, Status.self, Experts.self, PoolCommand.self, Memory.self, Adapter.self, BatchCommand.self])
 
     static func main() async {
         do {

@@ -38,12 +38,14 @@ struct Status: AsyncParsableCommand {
 }
 
 /// Prints rows in columns as wide as their widest cell.
-func printTable(_ header: [String], _ rows: [[String]]) {
+func printTable(_ header: [String], _ rows: [[String]]) { for line in tableLines(header, rows) { print(line) } }
+
+func tableLines(_ header: [String], _ rows: [[String]]) -> [String] {
     let widths = header.indices.map { column in ([header] + rows).map { $0[column].count }.max() ?? 0 }
-    for row in [header] + rows {
+    return ([header] + rows).map { row in
         let cells = zip(row, widths).map { cell, width in cell + String(repeating: " ", count: width - cell.count) }
         let line = cells.joined(separator: "  ")
-        print(line.prefix(line.count - line.reversed().prefix { $0 == " " }.count))
+        return String(line.prefix(line.count - line.reversed().prefix { $0 == " " }.count))
     }
 }
 

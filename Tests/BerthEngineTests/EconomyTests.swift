@@ -2,6 +2,7 @@
 
 import BerthCore
 import BerthMemory
+import Glibc
 import Testing
 
 @testable import BerthEngine
@@ -55,7 +56,8 @@ import Testing
         // Where not even everything would do, nobody leaves.
         #expect(!economy.makeRoom(4, for: .kv, leaving: 3))
         #expect(adapters.values.count + experts.values.count == 4)
-        #expect(economy.evictions == [.adapter: 1, .expert: 1])
+        let cause = EvictionCause.room(.kv)
+        #expect(economy.evictions == [Eviction(use: .adapter, cause: cause): 1, Eviction(use: .expert, cause: cause): 1])
         adapters.clear()
         experts.clear()
         pool.checkInvariants()
@@ -82,16 +84,50 @@ import Testing
         experts.clear()
     }
 
-    /// Random shelves against the definition: as long as there is no room, the cheapest of those that may leave goes.
+    /// Where the limit falls, the cheapest of all leave until it fits, classes down to their floors.
+    @Test func aLowerLimitTakesTheCheapestFirst() throws {
+        let pool = try Pool(bytes: 8 * 4096, pageBytes: 4096)
+        pool.setShare(PoolShare(floorPages: 2), for: .expert)
+        let economy = Economy(pool: pool)
+        let adapters = Shelf(.adapter, pool), experts = Shelf(.expert, pool)
+        economy.join(adapters)
+        economy.join(experts)
+        for (index, value) in [3.0, 7, 5, 9].enumerated() { #expect(adapters.put(index, worth: value)) }
+        for (index, value) in [2.0, 4, 6].enumerated() { #expect(experts.put(index, worth: value)) }
+        pool.setLimit(5)
+        #expect(economy.fit(5, cause: .limit))
+        #expect(adapters.values == [1: 7, 2: 5, 3: 9] && experts.values == [1: 4, 2: 6])
+        #expect(economy.fit(4, cause: .pressure))
+        #expect(experts.values == [1: 4, 2: 6], "the floor holds")
+        #expect(!economy.fit(1, cause: .limit) && adapters.values.isEmpty && experts.values.count == 2)
+        #expect(economy.evictions[Eviction(use: .adapter, cause: .limit)] == 3 && economy.evictions[Eviction(use: .adapter, cause: .pressure)] == 1)
+        experts.clear()
+    }
+
+    /// Random shelves against the definition: as long as there is no room, or the limit is exceeded, the cheapest of those that may leave goes.
     @Test(arguments: [UInt64(1), 2, 3, 4]) func decidesAsDefined(seed: UInt64) throws {
         var random = RandomSource(seed: seed)
-        let pool = try Pool(bytes: 32 * 4096, pageBytes: 4096)
+        let pool = try Pool(bytes: 32 * 4096, pageBytes: 4096, reserving: 48 * 4096)
         pool.setShare(PoolShare(floorPages: 3, ceilingPages: 20), for: .expert)
         let economy = Economy(pool: pool)
+        var limit = 32
         let shelves = [Shelf(.adapter, pool), Shelf(.expert, pool)]
         for shelf in shelves { economy.join(shelf) }
         var name = 0
-        for _ in 0..<2000 {
+        let operations = getenv("BERTH_FUZZ_OPERATIONS").flatMap { Int(String(cString: $0)) } ?? 2000
+        for _ in 0..<operations {
+            if Int.random(in: 0..<8, using: &random) == 0 {
+                limit = Int.random(in: 5...48, using: &random)
+                pool.setLimit(limit)
+                var left = shelves.map(\.values)
+                while left[0].count + max(3, left[1].count) > limit {
+                    let mayLeave = [!left[0].isEmpty, left[1].count > 3]
+                    let index = mayLeave[0] && (!mayLeave[1] || left[0].values.min()! < left[1].values.min()!) ? 0 : 1
+                    left[index][left[index].min { $0.value < $1.value }!.key] = nil
+                }
+                #expect(economy.fit(limit, cause: .limit), "seed \(seed)")
+                #expect(shelves.map(\.values) == left, "seed \(seed)")
+            }
             let shelf = shelves[Int.random(in: 0..<2, using: &random)]
             let other = shelves[shelf === shelves[0] ? 1 : 0]
             var own = shelf.values, others = other.values
@@ -99,7 +135,7 @@ import Testing
             let floors: [PageClass: Int] = [.expert: 3], ceilings: [PageClass: Int] = [.expert: 20]
             func room() -> Int {
                 let kept = max(0, (floors[other.use] ?? 0) - others.count)
-                return min(32 - own.count - others.count - kept, (ceilings[shelf.use] ?? .max) - own.count)
+                return min(limit - own.count - others.count - kept, (ceilings[shelf.use] ?? .max) - own.count)
             }
             while room() < 1 {
                 let mayTake = (ceilings[shelf.use] ?? .max) > own.count && others.count > (floors[other.use] ?? 0)

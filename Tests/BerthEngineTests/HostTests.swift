@@ -26,9 +26,9 @@ final class Inbox: Sendable {
 }
 
 @Suite struct HostTests {
-    static func host(_ inbox: Inbox, configuration: EngineConfiguration = EngineConfiguration()) throws -> EngineHost {
+    static func host(_ inbox: Inbox, configuration: EngineConfiguration = EngineConfiguration(), restNanoseconds: UInt64 = EngineHost.restNanoseconds) throws -> EngineHost {
         EngineHost(
-            model: FakeModel(), pool: try Pool(bytes: 256 * 4096, pageBytes: 4096), endTokens: [FakeModel.end], configuration: configuration,
+            model: FakeModel(), pool: try Pool(bytes: 256 * 4096, pageBytes: 4096), endTokens: [FakeModel.end], configuration: configuration, restNanoseconds: restNanoseconds,
             detokenizer: { _ in FakeDetokenizer() }, deliver: inbox.deliver)
     }
 
@@ -159,6 +159,22 @@ final class Inbox: Sendable {
         gate.isSet.withLock { $0 = true }
         stopping.join()
         #expect(counts.withLock { $0.taken == $0.answered && $0.taken > 0 })
+    }
+
+    /// An engine that has had nothing to do for a while gives its free memory back, and wakes up as before.
+    @Test func anIdlePoolGivesItsMemoryBack() throws {
+        let inbox = Inbox()
+        let host = try Self.host(inbox, restNanoseconds: 20_000_000)
+        _ = Self.ask(host, .register(AdapterName("a")!, FakeAdapter.source(1, bytes: 8192)))
+        for id in [1, 2] as [UInt64] {
+            #expect(host.submit(Self.request(id, maxTokens: 60, adapter: "a")))
+            Inbox.wait("the request") { inbox.outcome(RequestID(id)).isOver }
+            Inbox.wait("the memory") {
+                guard case .pool(let pool) = Self.ask(host, .pool) else { return false }
+                return pool.touched == 2 + pool.kv.cached && pool.adapter.published == 2 && pool.touched < 12
+            }
+        }
+        host.stop()
     }
 
     /// An engine with nothing to do sleeps: less than a hundredth of a core.

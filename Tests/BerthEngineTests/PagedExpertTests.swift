@@ -56,10 +56,10 @@ import Testing
         }
 
         /// An engine on the paged model whose experts may take `percent` of all, or the least.
-        func harness(_ reader: FakeExpertReader, percent: Int, pages: Int, options: ExpertOptions = ExpertOptions(), _ configuration: EngineConfiguration) throws -> Harness {
+        func harness(_ reader: FakeExpertReader, percent: Int, pages: Int, reserving: Int = 0, options: ExpertOptions = ExpertOptions(), _ configuration: EngineConfiguration) throws -> Harness {
             let experts = max(ExpertSupply.leastResident(chosen: image.chosen, count: count), count * percent / 100)
             let harness = try Harness(
-                paged, pages: pages + experts * pagesPerExpert, experts: ExpertSupply(image, reader: reader, options: options),
+                paged, pages: pages + experts * pagesPerExpert, reserving: reserving, experts: ExpertSupply(image, reader: reader, options: options),
                 expertPages: experts * pagesPerExpert, configuration: configuration)
             try register(in: harness)
             return harness

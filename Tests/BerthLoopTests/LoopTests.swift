@@ -51,6 +51,23 @@ func run(_ loop: Loop, seconds: UInt64 = 10) {
 }
 
 @Suite struct LoopTests {
+    @Test func directoriesSayThatTheyChange() throws {
+        let directory = TemporaryDirectory()
+        let loop = try Loop()
+        var calls = 0
+        let watcher = try DirectoryWatcher(loop, path: directory.path) {
+            calls += 1
+            loop.stop()
+        }
+        let writer = Timer(loop)
+        writer.start(afterNanoseconds: 5_000_000) { close(open(directory.path + "/new", O_CREAT | O_WRONLY, 0o600)) }
+        run(loop)
+        #expect(calls > 0)
+        watcher.close()
+        #expect(throws: LoopError.self) { _ = try DirectoryWatcher(loop, path: directory.path + "/nowhere") {} }
+        loop.close()
+    }
+
     @Test func timers() throws {
         let loop = try Loop()
         var calls: [String] = []

@@ -2,6 +2,7 @@
 
 import BerthCore
 import BerthMemory
+import Glibc
 import Testing
 
 /// Leases in a row: an array cannot hold values that cannot be copied.
@@ -36,8 +37,11 @@ struct Leases {
     @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8] as [UInt64])
     func agreesWithASimpleModel(seed: UInt64) throws {
         var random = RandomSource(seed: seed)
-        let pageCount = Int.random(in: 1...150, using: &random)
-        let pool = try Pool(bytes: pageCount * 4096 + 17, pageBytes: 4096)
+        var pageCount = Int.random(in: 1...150, using: &random)
+        let capacity = pageCount + Int.random(in: 0...100, using: &random)
+        let pool = try Pool(bytes: pageCount * 4096 + 17, pageBytes: 4096, reserving: capacity * 4096)
+        #expect(pool.capacity == capacity)
+        var withheld = 0
         var entries: [Entry] = []
         var stamp: UInt64 = 0
 
@@ -58,12 +62,17 @@ struct Leases {
             for index in pages.indices { #expect((window + index * 4096).load(as: UInt64.self) == entry.stamp &+ UInt64(index), "seed \(seed)") }
         }
 
-        for _ in 0..<300 {
-            switch Int.random(in: 0..<10, using: &random) {
+        /// What a class may have: what is withheld is not there for adapters and experts.
+        func room(_ use: PageClass) -> Int { pageCount - entries.reduce(0) { $0 + $1.count } - (use == .adapter || use == .expert ? withheld : 0) }
+
+        // A million in a nightly run: BERTH_FUZZ_OPERATIONS=125000.
+        let operations = getenv("BERTH_FUZZ_OPERATIONS").flatMap { Int(String(cString: $0)) } ?? 400
+        for _ in 0..<operations {
+            switch Int.random(in: 0..<13, using: &random) {
             case 0...3:
                 let count = Int.random(in: 1...max(1, pageCount / 4), using: &random)
                 let use = PageClass.allCases.randomElement(using: &random)!
-                let fits = count <= pageCount - entries.reduce(0) { $0 + $1.count }
+                let fits = count <= room(use)
                 let box = Leases.one(pool, use, count: count)
                 #expect((box != nil) == fits, "seed \(seed)")
                 guard let box else { break }
@@ -79,7 +88,7 @@ struct Leases {
             case 5 where !entries.isEmpty:
                 let index = entries.indices.randomElement(using: &random)!
                 guard !entries[index].hasWindow else { break }
-                let fits = entries.reduce(0) { $0 + $1.count } < pageCount
+                let fits = room(entries[index].use) > 0
                 #expect(pool.extend(entries[index].box.lease!, by: 1) == fits, "seed \(seed)")
                 if fits {
                     entries[index].count += 1
@@ -93,13 +102,25 @@ struct Leases {
                 let entry = entries.remove(at: entries.indices.randomElement(using: &random)!)
                 pool.release(entry.box.lease.take()!, givingMemoryBack: Bool.random(using: &random))
             case 9:
-                pool.giveFreeMemoryBack()
+                pool.giveFreeMemoryBack(most: Int.random(in: 0...50, using: &random))
+            case 10:
+                pageCount = Int.random(in: 1...capacity, using: &random)
+                withheld = min(withheld, pageCount)
+                pool.setLimit(pageCount)
+            case 11:
+                withheld = Int.random(in: 0...pageCount, using: &random)
+                pool.withhold(withheld)
+            case 12:
+                pool.trim(most: .max)
+                let used = entries.reduce(0) { $0 + $1.count }
+                #expect(pool.surplusPages == 0 && pool.snapshot.touched <= max(pageCount - withheld, used), "seed \(seed)")
             default: break
             }
             pool.checkInvariants()
             let snapshot = pool.snapshot
             let used = entries.reduce(0) { $0 + $1.count }
-            #expect(snapshot.free == pageCount - used && snapshot.leases == entries.count, "seed \(seed)")
+            #expect(snapshot.free == max(0, pageCount - used) && snapshot.leases == entries.count && snapshot.touched >= used, "seed \(seed)")
+            #expect(pool.excessPages == max(0, used - pageCount), "seed \(seed)")
             for use in PageClass.allCases {
                 #expect(pool.pageCount(of: use) == entries.filter { $0.use == use }.reduce(0) { $0 + $1.count }, "seed \(seed)")
             }

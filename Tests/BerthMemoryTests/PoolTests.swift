@@ -113,4 +113,66 @@ extension Pool {
         pool.release(kv)
         pool.release(adapter)
     }
+
+    /// A limit is a number and no place: whatever is leased stays where it is, and what is over the limit comes back as it is released.
+    @Test func theLimitMoves() throws {
+        let pool = try Pool(bytes: 4 * Self.page, pageBytes: Self.page, reserving: 10 * Self.page)
+        #expect(pool.capacity == 10)
+        let kv = pool.lease(3, for: .kv)
+        let adapter = pool.lease(1, for: .adapter)
+        pool.setLimit(2)
+        #expect(pool.excessPages == 2 && pool.freePageCount == 0 && pool.room(for: .kv) == 0)
+        pool.release(adapter)
+        #expect(pool.excessPages == 1 && Leases.one(pool, .kv) == nil)
+        // Its memory is over the limit as long as nobody trims.
+        #expect(pool.surplusPages == 1 && pool.snapshot.touched == 4)
+        pool.trim(most: 10)
+        #expect(pool.surplusPages == 0 && pool.snapshot.touched == 3)
+        pool.setLimit(10)
+        #expect(pool.freePageCount == 7)
+        let more = pool.lease(7, for: .expert)
+        #expect(pool.freePageCount == 0)
+        pool.checkInvariants()
+        pool.release(more)
+        // Pages that are taken anew at a lower limit are paid for at once.
+        pool.setLimit(5)
+        pool.trim(most: .max)
+        #expect(pool.snapshot.touched == 5)
+        let other = pool.lease(2, for: .expert)
+        #expect(pool.snapshot.touched == 5)
+        pool.checkInvariants()
+        pool.release(other)
+        pool.release(kv)
+    }
+
+    /// A limit that falls leaves no room for a floor that somebody else has taken: that is an excess, too.
+    @Test func aFloorIsClaimed() throws {
+        let pool = try Pool(bytes: 10 * Self.page, pageBytes: Self.page)
+        pool.setShare(PoolShare(floorPages: 3), for: .expert)
+        let kv = pool.lease(6, for: .kv)
+        #expect(pool.claimedPages == 9 && pool.excessPages == 0)
+        pool.setLimit(8)
+        #expect(pool.excessPages == 1 && pool.freePageCount == 2)
+        let expert = pool.lease(2, for: .expert)
+        #expect(pool.claimedPages == 9 && pool.excessPages == 1)
+        pool.release(kv)
+        #expect(pool.excessPages == 0)
+        pool.release(expert)
+    }
+
+    /// What is withheld is not there for what can be read again, except for its floor, and is there for requests.
+    @Test func withheldPagesAreForRequests() throws {
+        let pool = try Pool(bytes: 10 * Self.page, pageBytes: Self.page)
+        pool.setShare(PoolShare(floorPages: 3), for: .expert)
+        pool.withhold(8)
+        #expect(pool.room(for: .adapter) == 0 && pool.room(for: .expert) == 3 && pool.room(for: .kv) == 7)
+        let kv = pool.lease(7, for: .kv)
+        #expect(pool.room(for: .expert) == 3 && pool.room(for: .adapter) == 0)
+        let expert = pool.lease(3, for: .expert)
+        pool.withhold(0)
+        #expect(pool.room(for: .adapter) == 0 && pool.freePageCount == 0)
+        pool.release(kv)
+        pool.release(expert)
+        pool.checkInvariants()
+    }
 }

@@ -16,8 +16,8 @@ import Testing
         return try MemoryBudget(
             total: ByteSize(total)!,
             MemoryBudget.Needs(
-                vocabulary: configuration.vocabularySize, tokenizerTokens: 512, threads: 2, maxRows: maxRows, experts: experts.flatMap { PoolAmount($0) },
-                kv: kv.flatMap { PoolAmount($0) }, adapters: nil
+                vocabulary: configuration.vocabularySize, tokenizerTokens: 512, threads: 2, maxRows: maxRows,
+                amounts: .init(experts: experts.flatMap { PoolAmount($0) }, kv: kv.flatMap { PoolAmount($0) })
             ) { Model.memoryPlan(configuration: configuration, format: .bf16, maxRows: $0, pagesExperts: $1) })
     }
 
@@ -47,6 +47,18 @@ import Testing
         let least = try #require(text.split(separator: " ").last.map(String.init))
         #expect(text.contains("the least is --memory"))
         _ = try budget(least, maxRows: 512)
+    }
+
+    /// A moved total keeps what is fixed; shares in per cent follow the pool, and the least is the same.
+    @Test func whatMovesIsThePool() throws {
+        let budget = try budget("512M", kv: "25%")
+        let moved = try budget.moved(to: ByteSize("384M")!)
+        #expect(moved.fixed == budget.fixed && moved.least == budget.least && moved.pageBytes == budget.pageBytes)
+        #expect(budget.pool - moved.pool == 128 << 20)
+        #expect(moved.shares[.kv]?.ceilingPages == moved.pool / moved.pageBytes / 4)
+        #expect(try budget.moved(to: budget.least).total == budget.least.bytes)
+        #expect(throws: AssemblyError.self) { try budget.moved(to: ByteSize(bytes: budget.least.bytes - (1 << 20))) }
+        #expect(budget.lines[0].contains("tokenizer") && budget.lines[0].contains("the least is \(budget.least)"))
     }
 
     /// At most 3 % of an expert's pages is padding, where pages of the system's size allow it at all.

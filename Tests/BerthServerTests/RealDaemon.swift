@@ -28,8 +28,11 @@ final class RealDaemon: Sendable {
     static let repository = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
     static let demo = repository + "/Deploy/demo"
 
-    /// Starts the daemon and waits until it is ready, or has ended.
-    init(model: String = RealDaemon.demo, adapters: String? = RealDaemon.demo + "/adapters", cache: String? = nil, state: String? = nil, _ change: (inout Configuration) -> Void = { _ in }) async throws {
+    /// Starts the daemon and waits until it is ready, or has ended. `configured` is the memory that a reload finds in the configuration.
+    init(
+        model: String = RealDaemon.demo, adapters: String? = RealDaemon.demo + "/adapters", cache: String? = nil, state: String? = nil,
+        configured: Box<ByteSize>? = nil, _ change: (inout Configuration) -> Void = { _ in }
+    ) async throws {
         var template = Array("/tmp/berth-system-XXXXXX".utf8CString)
         directory = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
         var configuration = Configuration()
@@ -47,7 +50,12 @@ final class RealDaemon: Sendable {
         let final = configuration
         let logger = Logger(label: "system") { [log] _ in LineLogHandler(format: .journal, level: .debug) { log.append($0) } }
         _ = JoinableThread(name: "daemon") { [control, exitCode] in
-            exitCode.set(Daemon.run(final, environment: [:], logger: logger, handlesSignals: false, assemble: assembleModel, started: { control.set($0) }))
+            let reread: RereadConfiguration = { () throws(ConfigurationError) in
+                var fresh = final
+                if let size = configured?.current { fresh.memory = size }
+                return fresh
+            }
+            exitCode.set(Daemon.run(final, environment: [:], logger: logger, reread: reread, handlesSignals: false, assemble: assembleModel, started: { control.set($0) }))
         }
         for _ in 0..<3000 {
             if exitCode.current != nil { return }

@@ -130,6 +130,12 @@ final class ScriptedGeneration: GenerationService {
         status.pageBytes = 65_536
         status.classes = [.init(name: "kv", pages: 4, wasteBytes: 512)]
         status.kvPages = 4
+        var kv = PoolPicture.Class(.kv)
+        (kv.pages, kv.inUse, kv.cached) = (4, 3, 1)
+        status.picture.classes = [kv]
+        status.picture.holders = [.init(kind: .request, name: "5", state: .running, pages: 3)]
+        status.picture.evictions = [Eviction(use: .adapter, cause: .pressure): 2]
+        status.picture.tenants = [TenantName("acme")!: 3]
         status.requests = state.withLock { $0.running.values.map { .init(id: $0.request.id, adapter: $0.request.adapter, state: "decode", promptTokens: $0.request.prompt.count, generatedTokens: $0.produced) } }
         status.runningAdapters = Array(Set(status.requests.compactMap(\.adapter))).sorted()
         reply(status)
@@ -181,7 +187,7 @@ final class ScriptedAdapters: AdapterService {
     }
     func refresh(_ name: AdapterName) {}
     func inspectInBackground() {}
-    func rescan(reply: @escaping @Sendable (AdapterReload) -> Void) {
+    func rescan(isQuiet: Bool, reply: @escaping @Sendable (AdapterReload) -> Void) {
         names.withLock { $0[AdapterName("found")!] = false }
         var reload = AdapterReload()
         reload.added = [AdapterName("found")!]

@@ -36,6 +36,12 @@ import Testing
         #expect(try read(["--kv", "int8"], ["BERTH_KV": "f16"]).kv == .int8 && read([], ["BERTH_KV": "f16"]).kv == .f16)
     }
 
+    @Test func aToggleNeedsNoValue() throws {
+        #expect(try read([]).watchAdapters == .off && read(["--watch-adapters", "--threads", "2"]).watchAdapters == .on)
+        #expect(try read(["--threads=2", "--watch-adapters"]).watchAdapters == .on && read(["--watch-adapters", "off"]).watchAdapters == .off)
+        #expect(problem(["--watch-adapters", "maybe"]).contains("must be one of on, off") && problem(["--threads"]).contains("needs a value"))
+    }
+
     @Test func sockets() throws {
         #expect(try read([]).socket == "/run/berth/berth.sock")
         #expect(try read([], ["XDG_RUNTIME_DIR": "/x"]).adminSocket == "/x/berth/admin.sock")

@@ -29,7 +29,7 @@ final class AdapterRegistry {
     let reader: any AdapterReader
     private let readLimit: Int
     private(set) var entries: [AdapterName: Entry] = [:]
-    private var reads: [AdapterReadTicket: Adapter] = [:]
+    private(set) var reads: [AdapterReadTicket: Adapter] = [:]
     /// Adapters in memory, retired ones too.
     private(set) var residents: [Adapter] = []
     /// Retired versions that are not gone yet.
@@ -39,9 +39,12 @@ final class AdapterRegistry {
     private var tick: UInt64 = 0
     /// The engine's count of steps.
     var step = 0
+    /// Adapters that requests at the head of the queue wait for, with the place of the first of these.
+    var awaited: [ObjectIdentifier: Int] = [:]
     private var serial = 0
     private var nextTicket: UInt64 = 1
     private(set) var loads = 0
+    private(set) var lookups = PoolPicture.Lookups()
     var evictions = 0
     private(set) var failedReads = 0
 
@@ -138,8 +141,10 @@ final class AdapterRegistry {
 
     // MARK: requests
 
-    /// A request begins with this version, and keeps it to its end.
-    func bind(_ adapter: Adapter) {
+    /// A request begins with this version, and keeps it to its end. `wasInMemory`: it did not have to wait for it.
+    func bind(_ adapter: Adapter, wasInMemory: Bool) {
+        lookups.queries += 1
+        if wasInMemory { lookups.hits += 1 }
         adapter.boundRequests += 1
         adapter.uses += 1
     }
@@ -173,10 +178,14 @@ final class AdapterRegistry {
     // MARK: residency
 
     /// Leases pages, evicting idle adapters where needed, and begins to read. The adapter is absent. `leaving` pages must be left or
-    /// be had by evicting: what is needed next.
-    func beginLoad(_ adapter: Adapter, leaving: Int = 0) -> LoadStart {
-        guard reads.count < readLimit else { return .readersBusy }
-        guard economy.makeRoom(adapter.pageCount, for: .adapter, leaving: leaving) else { return .noRoom }
+    /// be had by evicting: what is needed next. `ahead` is the place in the queue of who will want it, where it is nobody's turn yet.
+    func beginLoad(_ adapter: Adapter, leaving: Int = 0, ahead place: Int? = nil) -> LoadStart {
+        guard reads.count < (place == nil ? readLimit : max(1, readLimit - 1)) else { return .readersBusy }
+        if let place {
+            guard makeRoomAhead(adapter.pageCount, leaving: leaving, below: value(of: adapter, chance: Self.chance(atPlace: place))) else { return .noRoom }
+        } else {
+            guard economy.makeRoom(adapter.pageCount, for: .adapter, leaving: leaving) else { return .noRoom }
+        }
         guard let lease = pool.reserve(adapter.pageCount, for: .adapter) else { return .noRoom }
         let memory: UnsafeMutableRawPointer
         do {
@@ -192,6 +201,12 @@ final class AdapterRegistry {
         reads[ticket] = adapter
         reader.begin(AdapterRead(ticket: ticket, source: adapter.source, memory: memory))
         return .begun
+    }
+
+    /// Room for an adapter before its turn, at the cost of what is worth less alone; `leaving` pages are there beside it, and not merely to be had.
+    private func makeRoomAhead(_ pages: Int, leaving: Int, below limit: Double) -> Bool {
+        if pool.share(of: .adapter).ceilingPages == .max { return economy.makeRoom(pages + leaving, for: .adapter, below: limit) }
+        return pool.sharedRoom(for: .adapter) >= pages + leaving && economy.makeRoom(pages, for: .adapter, below: limit)
     }
 
     /// A read ended. Returns its adapter; where it failed, the adapter is absent again and says why.

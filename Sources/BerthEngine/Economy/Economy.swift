@@ -4,7 +4,7 @@
 // the one that it would miss least, with a value: the seconds that it would cost to bring a page of it back, times the chance that a
 // step wants it. The economy lets the cheapest of all offers go, until there is room. What is leased, pinned or needed by
 // the present step is not offered. When nothing is left to offer, the engine preempts its youngest request.
-// Nobody else evicts.
+// Nobody else evicts. The same order holds where the pool's limit falls: then nobody wants the place.
 
 import BerthMemory
 
@@ -33,12 +33,29 @@ extension EvictableClass {
     }
 }
 
+/// Why an object had to leave.
+public enum EvictionCause: Sendable, Hashable {
+    /// For objects of a class.
+    case room(PageClass)
+    /// The pool's limit fell.
+    case limit
+    /// The machine is short of memory.
+    case pressure
+}
+
+/// Objects that left, by class and cause.
+public struct Eviction: Sendable, Hashable {
+    public var use: PageClass
+    public var cause: EvictionCause
+
+    public init(use: PageClass, cause: EvictionCause) { (self.use, self.cause) = (use, cause) }
+}
+
 /// Engine thread only.
 final class Economy {
     private let pool: Pool
     private var classes: [any EvictableClass] = []
-    /// Objects that left for another's sake, by the class that left.
-    private(set) var evictions: [PageClass: Int] = [:]
+    private(set) var evictions: [Eviction: Int] = [:]
 
     init(pool: Pool) { self.pool = pool }
 
@@ -52,7 +69,20 @@ final class Economy {
         guard couldMakeRoom(pages + leaving, for: use) else { return false }
         while pool.room(for: use) < pages {
             guard let cheapest = offers(for: use).min(by: { $0.value < $1.value }), cheapest.value < limit else { return false }
-            evict(cheapest.evictable)
+            evict(cheapest.evictable, .room(use))
+        }
+        return true
+    }
+
+    /// Lets the cheapest objects go until no more than `pages` of the pool are claimed. False where what is left may not leave.
+    func fit(_ pages: Int, cause: EvictionCause) -> Bool {
+        while pool.claimedPages > pages {
+            let offers = classes.compactMap { evictable -> (evictable: any EvictableClass, value: Double)? in
+                guard pool.pagesAboveFloor(of: evictable.use) > 0, let value = evictable.cheapestValue() else { return nil }
+                return (evictable, value)
+            }
+            guard let cheapest = offers.min(by: { $0.value < $1.value }) else { return false }
+            evict(cheapest.evictable, cause)
         }
         return true
     }
@@ -68,6 +98,9 @@ final class Economy {
         return room >= pages
     }
 
+    /// Pages of a class that may leave now.
+    func evictablePages(of use: PageClass) -> Int { classes.reduce(0) { $0 + ($1.use == use ? $1.evictablePages : 0) } }
+
     private func offers(for use: PageClass) -> [(evictable: any EvictableClass, value: Double)] {
         let isAtCeiling = pool.ceilingRoom(for: use) <= 0
         var offers: [(evictable: any EvictableClass, value: Double)] = []
@@ -78,8 +111,8 @@ final class Economy {
         return offers
     }
 
-    private func evict(_ evictable: any EvictableClass) {
+    private func evict(_ evictable: any EvictableClass, _ cause: EvictionCause) {
         evictable.evictCheapest()
-        evictions[evictable.use, default: 0] += 1
+        evictions[Eviction(use: evictable.use, cause: cause), default: 0] += 1
     }
 }

@@ -20,15 +20,17 @@ public final class BlockingQueue<Element: Sendable>: @unchecked Sendable {
         }
     }
 
-    /// All elements; waits for one where there is none and `waits`, for so many nanoseconds where they are given. Empty where nothing waits or came, or the queue is
-    /// closed and empty.
-    public func takeAll(waits: Bool, nanoseconds: UInt64? = nil) -> [Element] {
-        monitor.locked {
-            if let nanoseconds {
-                let end = Monitor.time(after: nanoseconds)
-                while waits, elements.isEmpty, !isClosed, monitor.wait(until: end) {}
-            } else {
-                while waits, elements.isEmpty, !isClosed { monitor.wait() }
+    /// All elements; waits for one where there is none and `waits`, for `nanoseconds` at most. Empty where nothing waits, none came, or the queue is closed
+    /// and empty.
+    public func takeAll(waits: Bool, atMost nanoseconds: UInt64? = nil) -> [Element] {
+        let deadline = nanoseconds.map { EngineHost.monotonicNanoseconds() + $0 }
+        return monitor.locked {
+            while waits, elements.isEmpty, !isClosed {
+                guard let deadline else {
+                    monitor.wait()
+                    continue
+                }
+                if !monitor.wait(until: deadline) { break }
             }
             defer { elements = [] }
             return elements

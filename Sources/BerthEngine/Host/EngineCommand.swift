@@ -16,12 +16,18 @@ public enum EngineCommand: Sendable {
     case setTenants([TenantName: TenantPolicy])
     /// → `.tenants`
     case tenants
+    /// How large the pool may be. → `.done`
+    case setLimit(PoolLimit)
+    /// Pages that are kept from what can be read again. → `.done`
+    case withhold(pages: Int)
     /// → `.adapters`
     case listAdapters
     /// → `.requests`
     case listRequests
     /// → `.pool`
     case pool
+    /// → `.picture`
+    case picture
     /// → `.experts`
     case experts
     /// → `.waves`
@@ -40,6 +46,7 @@ public enum EngineReply: Sendable {
     case adapters([AdapterStatus])
     case requests([RequestStatus])
     case pool(PoolSnapshot)
+    case picture(PoolPicture)
     /// Nil where all experts are in memory.
     case experts(ExpertStatus?)
     case waves(WaveStatus)
@@ -57,9 +64,12 @@ extension Engine {
             case .pin(let name, let isPinned): try setPinned(name, isPinned)
             case .setTenants(let policies): setTenants(policies)
             case .tenants: return .tenants(tenantStatuses)
+            case .setLimit(let limit): try setLimit(limit)
+            case .withhold(let pages): withhold(pages)
             case .listAdapters: return .adapters(adapters)
             case .listRequests: return .requests(requests)
             case .pool: return .pool(poolSnapshot)
+            case .picture: return .picture(poolPicture)
             case .experts: return .experts(experts?.status)
             case .waves: return .waves(waveStatus)
             case .counters: return .counters(counterSnapshot)

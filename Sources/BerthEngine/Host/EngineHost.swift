@@ -40,11 +40,14 @@ public final class EngineHost: Sendable {
 
     /// How often at most the idle engine proves its sums.
     private static let proofIntervalNanoseconds: UInt64 = 1_000_000_000
+    /// After so long without a step the engine's free memory goes back to the machine.
+    public static let restNanoseconds: UInt64 = 30_000_000_000
 
     /// Starts the engine's thread. `deliver` is called on it after each step that had events, with all of them, in order; it must not block.
     public init(
         model: sending any CausalModel, pool: sending Pool, experts: ExpertPaging? = nil, endTokens: Set<Int32>,
-        configuration: EngineConfiguration = EngineConfiguration(), readerThreads: Int = 2, detokenizer: @escaping @Sendable (_ showsSpecialTokens: Bool) -> any Detokenizer,
+        configuration: EngineConfiguration = EngineConfiguration(), readerThreads: Int = 2, restNanoseconds: UInt64 = EngineHost.restNanoseconds,
+        detokenizer: @escaping @Sendable (_ showsSpecialTokens: Bool) -> any Detokenizer,
         clock: @escaping @Sendable () -> UInt64 = EngineHost.monotonicNanoseconds, deliver: @escaping @Sendable ([(RequestID, GenerationEvent)]) -> Void
     ) {
         let handover = Handover(model: model, pool: pool, experts: experts)
@@ -59,7 +62,7 @@ public final class EngineHost: Sendable {
             let engine = Engine(
                 model: handover.model, pool: handover.pool, reader: reader, experts: experts, endTokens: endTokens, configuration: configuration,
                 detokenizer: detokenizer)
-            Self.run(engine, mailbox, outstanding, clock: clock, deliver: deliver)
+            Self.run(engine, mailbox, outstanding, restNanoseconds: restNanoseconds, clock: clock, deliver: deliver)
             // A read under way writes into the engine's pages.
             withExtendedLifetime(engine) {
                 reader.stop()
@@ -137,17 +140,20 @@ public final class EngineHost: Sendable {
     // MARK: on the engine's thread
 
     private static func run(
-        _ engine: Engine, _ mailbox: BlockingQueue<Message>, _ outstanding: Shared<Outstanding>, clock: () -> UInt64,
+        _ engine: Engine, _ mailbox: BlockingQueue<Message>, _ outstanding: Shared<Outstanding>, restNanoseconds: UInt64, clock: () -> UInt64,
         deliver: ([(RequestID, GenerationEvent)]) -> Void
     ) {
         var drained: [@Sendable () -> Void] = []
         var proofTime: UInt64 = 0
         var isProven = true
         var isStopping = false
+        /// When the engine will have had nothing to do for long enough; nil where it rests.
+        var restTime: UInt64? = clock() + restNanoseconds
 
         func step() {
             let events = engine.step(now: clock())
             isProven = false
+            restTime = clock() + restNanoseconds
             guard !events.isEmpty else { return }
             let ended = events.reduce(0) { $0 + ($1.1.isLast ? 1 : 0) }
             if ended > 0 { outstanding.withLock { $0.requests -= ended } }
@@ -168,7 +174,11 @@ public final class EngineHost: Sendable {
                     proofTime = now + proofIntervalNanoseconds
                 }
             }
-            for message in mailbox.takeAll(waits: !engine.hasWork, nanoseconds: engine.wakeTime.map { time in (time, clock()) }.map { $0 > $1 ? $0 - $1 : 0 }) {
+            let now = clock()
+            let wakeTime = [restTime, engine.wakeTime].compactMap { $0 }.min()
+            let messages = mailbox.takeAll(waits: !engine.hasWork, atMost: wakeTime.map { $0 > now ? $0 - now : 0 })
+            if messages.isEmpty, !engine.hasWork, let time = restTime, clock() >= time, !engine.rest() { restTime = nil }
+            for message in messages {
                 switch message {
                 case .submit(let request): engine.submit(request, now: clock())
                 case .cancel(let id): engine.cancel(id, now: clock())

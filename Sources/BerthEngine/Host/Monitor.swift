@@ -37,20 +37,11 @@ final class Monitor: Sendable {
 
     /// Lets others in until the condition is signalled, or for no reason: ask again afterwards.
     func wait(_ condition: Int = 0) { pthread_cond_wait(conditions + condition, mutex) }
-    /// The same, at most until a time; false where it has come.
-    func wait(_ condition: Int = 0, until time: timespec) -> Bool {
-        var time = time
-        return pthread_cond_timedwait(conditions + condition, mutex, &time) != ETIMEDOUT
-    }
 
-    /// The time so many nanoseconds from now.
-    static func time(after nanoseconds: UInt64) -> timespec {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        let rest = UInt64(time.tv_nsec) + nanoseconds % 1_000_000_000
-        time.tv_sec += Int(nanoseconds / 1_000_000_000 + rest / 1_000_000_000)
-        time.tv_nsec = Int(rest % 1_000_000_000)
-        return time
+    /// The same, until the monotonic clock shows `deadline` (nanoseconds) at the latest. False where it does.
+    func wait(_ condition: Int = 0, until deadline: UInt64) -> Bool {
+        var time = timespec(tv_sec: Int(deadline / 1_000_000_000), tv_nsec: Int(deadline % 1_000_000_000))
+        return pthread_cond_timedwait(conditions + condition, mutex, &time) != ETIMEDOUT
     }
 
     func signal(_ condition: Int = 0) { pthread_cond_signal(conditions + condition) }

@@ -35,6 +35,8 @@ final class ActiveRequest {
     var cachedTokens: Int?
     /// The version this request began with; nil before the first admission, and for base requests.
     var adapter: Adapter?
+    /// It could have run, had its adapter been in memory.
+    var hasWaitedForAdapter = false
     var sampler: Sampler
     var text: OutputText
     /// Entry i belongs to prompt token i; complete when there are as many as prompt tokens.

@@ -63,7 +63,9 @@ extension Engine {
         guard grow(\.bulk), !bulk.isEmpty else { return false }
         var plan = StepPlan()
         if prepareWaveMemory() {
-            plan.fill(from: bulk.requests, prompts: promptOrder(of: bulk.requests, .bulk), tokenBudget: waves.size.rows, logitBudget: waves.size.logitRows, pacer: nil)
+            // The pool may have been larger when they were let in.
+            let most = Array(bulk.requests.prefix(waves.size.logitRows))
+            plan.fill(from: most, prompts: promptOrder(of: most, .bulk), tokenBudget: waves.size.rows, logitBudget: waves.size.logitRows, pacer: nil)
         }
         let isOrdinary = waves.memory == nil
         if isOrdinary {
@@ -118,7 +120,11 @@ extension Engine {
 
     /// Memory for the rows of a wave: more of it than ordinary steps have, as long as the pool is not too small. False where there is none.
     private func prepareWaveMemory() -> Bool {
-        if waves.memory != nil { return true }
+        if waves.memory != nil {
+            if waves.size.logitRows == mostWaveRequests { return true }
+            // The pool's limit has moved since.
+            dropWaveMemory()
+        }
         for rows in Self.waveRows where rows >= mostWaveRequests {
             let size = WaveSize(rows: rows, logitRows: mostWaveRequests, partRows: Self.wavePartRows)
             guard let bytes = model.waveBytes(size) else { return false }
@@ -141,8 +147,13 @@ extension Engine {
 
     /// Where nobody is left who would use it.
     func giveUpWaveMemory() {
-        guard waves.memory != nil, waves.current == nil, bulk.isEmpty, !waiting.requests.contains(where: \.isBulk), let lease = waves.memory.take() else { return }
+        if waves.memory != nil, waves.current == nil, bulk.isEmpty, !waiting.requests.contains(where: \.isBulk) { dropWaveMemory() }
+    }
+
+    /// Somebody needs the pages more: the next wave asks for some again.
+    func dropWaveMemory() {
+        if waves.current != nil { abandonWave() }
         waves.base = nil
-        pool.release(lease)
+        if let lease = waves.memory.take() { pool.release(lease) }
     }
 }

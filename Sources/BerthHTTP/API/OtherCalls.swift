@@ -82,6 +82,19 @@ public struct PinAdapterCall: Sendable, Equatable {
     public init(body: [UInt8]) throws(APIError) { pinned = body.isEmpty ? true : try FieldReader(body: body).bool("pinned") ?? true }
 }
 
+/// `POST /memory`
+public struct SetMemoryCall: Sendable, Equatable {
+    public var size: ByteSize
+
+    public init(body: [UInt8]) throws(APIError) {
+        let value = try FieldReader(body: body).required("size")
+        guard let size = value.int.map({ ByteSize(bytes: $0) }) ?? value.string.flatMap({ ByteSize($0) }), size.bytes > 0 else {
+            throw .invalid("size", "must be a size such as \"8G\", or a number of bytes.")
+        }
+        self.size = size
+    }
+}
+
 extension FieldReader {
     fileprivate func adapterName(_ key: String) throws(APIError) -> AdapterName {
         let value = try required(key)

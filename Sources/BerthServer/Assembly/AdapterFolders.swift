@@ -35,7 +35,7 @@ struct AdapterFolders {
     }
 
     /// Names of the folders, symbolic links to folders among them; hidden ones left out.
-    private static func folders(of directory: String) throws -> [String] {
+    static func folders(of directory: String) throws -> [String] {
         guard let listing = opendir(directory) else { throw AssemblyError("adapters directory \(directory): \(String(cString: strerror(errno)))") }
         defer { closedir(listing) }
         var folders: [String] = []

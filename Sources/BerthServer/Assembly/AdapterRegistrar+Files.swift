@@ -74,13 +74,17 @@ extension AdapterRegistrar {
     }
 
     /// - Throws: where the directory cannot be read.
-    private func wantedOfDirectory() throws -> [Wanted] {
+    private func wantedOfDirectory(isQuiet: Bool = false) throws -> [Wanted] {
         guard let directory else { return [] }
         let folders = try AdapterFolders(directory, reserved: reservedNames)
-        for note in folders.notes { logger.warning("\(note)") }
+        let known = state.withLock { state in
+            defer { state.notes = Set(folders.notes) }
+            return isQuiet ? state.notes : []
+        }
+        for note in folders.notes where !known.contains(note) { logger.warning("\(note)") }
         return folders.found.compactMap { name, path in
             let (isUnloaded, isLoaded) = state.withLock { ($0.written.unloaded.contains(name), $0.written.loaded[name] != nil) }
-            if isUnloaded { logger.info("adapter \(name) is left out: an administrator has unloaded it") }
+            if isUnloaded, !isQuiet { logger.info("adapter \(name) is left out: an administrator has unloaded it") }
             return isUnloaded || isLoaded ? nil : Wanted(name: name, path: path, origin: .directory)
         }
     }
@@ -165,19 +169,19 @@ extension AdapterRegistrar {
     // MARK: on a reload
 
     /// One adapter after the other, each in a turn of its own on the queue, so that whoever waits for the queue waits for one adapter.
-    func rescan(reply: @escaping @Sendable (AdapterReload) -> Void) {
+    func rescan(isQuiet: Bool, reply: @escaping @Sendable (AdapterReload) -> Void) {
         queue.async { [self] in
             var report = AdapterReload()
             var wanted = wantedOfAdministrators()
             do {
-                let ofDirectory = try wantedOfDirectory()
+                let ofDirectory = try wantedOfDirectory(isQuiet: isQuiet)
                 removeMissing(ofDirectory, &report)
                 wanted = ofDirectory + wanted
             } catch {
                 logger.error("\(error)")
                 report.problem = "\(error)"
             }
-            proceed(wanted[...], report, reply)
+            proceed(wanted[...], report, isQuiet: isQuiet, reply)
         }
     }
 
@@ -191,14 +195,18 @@ extension AdapterRegistrar {
         }
     }
 
-    private func proceed(_ wanted: ArraySlice<Wanted>, _ report: AdapterReload, _ reply: @escaping @Sendable (AdapterReload) -> Void) {
+    private func proceed(
+        _ wanted: ArraySlice<Wanted>, _ report: AdapterReload, isQuiet: Bool, _ reply: @escaping @Sendable (AdapterReload) -> Void
+    ) {
         guard let adapter = wanted.first else {
             saveInspections()
             beginInspections()
             return reply(report)
         }
         var report = report
-        if isStillWanted(adapter) {
+        if isQuiet, isStillRefused(adapter) {
+            report.refused.append(adapter.name)
+        } else if isStillWanted(adapter) {
             switch examine(adapter, readsWhole: true) {
             case .added:
                 logger.notice("adapter \(adapter.name) is new")
@@ -211,7 +219,13 @@ extension AdapterRegistrar {
             }
         }
         let next = report
-        queue.async { [self] in proceed(wanted.dropFirst(), next, reply) }
+        queue.async { [self] in proceed(wanted.dropFirst(), next, isQuiet: isQuiet, reply) }
+    }
+
+    /// Its files are those that were refused before.
+    private func isStillRefused(_ adapter: Wanted) -> Bool {
+        guard let entry = state.withLock({ $0.entries[adapter.name] }), entry.isRefused, entry.path == adapter.path else { return false }
+        return entry.stamp == AdapterStamp(of: adapter.path)
     }
 
     /// Administrators may have been here since the reload began.

@@ -50,6 +50,8 @@ final class AdapterRegistrar: AdapterService {
         /// The registry's file could be neither read nor set aside, and is left alone.
         var isRegistryLost = false
         var uninspected: OrderedDictionary<AdapterName, Uninspected> = [:]
+        /// What the last look at the directory had to say.
+        var notes: Set<String> = []
         /// Since the daemon is ready; before, nothing is read that need not be.
         var mayInspect = false
     }

@@ -39,11 +39,15 @@ private enum Assembly {
         let maxRunning = min(configuration.maxRunning ?? 64, configuration.maxBatchTokens ?? .max)
         let threads = configuration.threads ?? Machine.physicalCores
         let memoryPlanner = MemoryPlanner(modelConfiguration, format: configuration.weights, kv: configuration.kv)
+        let group = ControlGroup(root: configuration.kernelRoot)
+        let (total, warning) = MemoryGovernor.bounded(configuration.memory ?? Machine.defaultMemory, group: group.limit)
+        if let warning { logger.warning("\(warning)") }
         let budget = try MemoryBudget(
-            total: configuration.memory ?? Machine.defaultMemory,
+            total: total,
             MemoryBudget.Needs(
                 vocabulary: modelConfiguration.vocabularySize, tokenizerTokens: tokenizer.vocabularySize, threads: threads,
-                maxRows: configuration.maxBatchTokens, experts: configuration.expertMemory, kv: configuration.kvMemory, adapters: configuration.adapterMemory
+                maxRows: configuration.maxBatchTokens,
+                amounts: .init(experts: configuration.expertMemory, kv: configuration.kvMemory, adapters: configuration.adapterMemory)
             ) { maxRows, pagesExperts in
                 memoryPlanner.plan(maxRows: maxRows, maxLogitRows: maxRunning, pagesExperts: pagesExperts)
             })
@@ -60,7 +64,9 @@ private enum Assembly {
             experts: budget.pagesExperts ? .paged(Machine.expertReadMode(configuration, budget)) : .resident)
         report(model.weightOrigin, logger)
         let contextLength = model.contextLength
-        let pool = try Pool(bytes: budget.pool, pageBytes: budget.pageBytes)
+        // Addresses for all that the limit could ever be: they cost nothing.
+        let pool = try Pool(bytes: budget.pool, pageBytes: budget.pageBytes, reserving: Machine.physicalMemory)
+        let mostPoolBytes = pool.capacity * pool.pageBytes
         for (use, share) in budget.shares { pool.setShare(share, for: use) }
         let paging = try model.expertImage.map { image in
             logger.info("experts are read \(image.mode == .direct ? "past the page cache (direct)" : "through the page cache")")
@@ -93,12 +99,13 @@ private enum Assembly {
         context.progress("registering adapters")
         try adapters.registerAll()
 
-        // Three quarters of the pool: adapters need their part.
-        let openEnded = budget.pool / budget.pageBytes * budget.blockTokens / 4 * 3
+        let openEnded = Shared(budget.openEndedTokens)
         let description = ModelDescription(
-            name: configuration.baseName, contextLength: contextLength, openEndedTokens: openEnded, vocabularySize: modelConfiguration.vocabularySize,
+            name: configuration.baseName, contextLength: contextLength, openEnded: openEnded, vocabularySize: modelConfiguration.vocabularySize,
             defaults: SamplingFields(modelConfiguration.generationDefaults), created: Machine.wallSeconds)
-        return ModelService(description: description, text: text, generation: EngineService(host), adapters: adapters)
+        let governor = MemoryGovernor(
+            host: host, budget: budget, configured: configuration.memory, group: group, mostPoolBytes: mostPoolBytes, openEnded: openEnded, logger: logger)
+        return ModelService(description: description, text: text, generation: EngineService(host), adapters: adapters, memory: governor)
     }
 
     /// Added tokens may lie beyond the embeddings (checkpoints name padding that nobody trained): a prompt that contains one is refused. A vocabulary

@@ -24,6 +24,7 @@ struct EngineService: GenerationService {
         let isAccepted =
             host.perform(.listRequests) { answer in status.update { $0.take(answer) } }
             && host.perform(.pool) { answer in status.update { $0.take(answer) } }
+            && host.perform(.picture) { answer in status.update { $0.take(answer) } }
             && host.perform(.experts) { answer in status.update { $0.take(answer) } }
             && host.perform(.waves) { answer in status.update { $0.take(answer) } }
             && host.perform(.counters) { answer in reply(status.update { $0.take(answer) }) }
@@ -66,6 +67,7 @@ extension EngineStatus {
             classes = [("kv", snapshot.kv), ("adapter", snapshot.adapter), ("expert", snapshot.expert), ("activation", snapshot.activation)].map { name, use in
                 PageClass(name: name, pages: use.reserved + use.published, wasteBytes: use.wasteBytes)
             }
+        case .picture(let picture): self.picture = picture
         case .experts(let status): experts = status
         case .waves(let status): waves = status
         case .counters(let counters):

@@ -46,6 +46,6 @@ extension Machine {
     private static var freeMemory: Int {
         var bytes = 0
         if let line = firstLine(of: "/proc/meminfo", startingWith: "MemAvailable:"), let kilobytes = Int(line.filter(\.isNumber)) { bytes = kilobytes << 10 }
-        return min(bytes, groupLimit ?? .max)
+        return min(bytes, ControlGroup().limit ?? .max)
     }
 }

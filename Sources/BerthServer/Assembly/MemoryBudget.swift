@@ -1,7 +1,7 @@
 // How `--memory` is divided: what the model must have, what the process takes beside it, and the pool that gets the rest.
 //
 // A mixture of experts that fits is held whole. One that does not, or whose experts were given a bound, keeps its dense part in memory and pages its
-// experts through the pool.
+// experts through the pool. What is fixed at start stays so: when `--memory` moves while the daemon runs, the pool takes the difference.
 
 import BerthCore
 import BerthEngine
@@ -9,7 +9,14 @@ import BerthKernels
 import BerthMemory
 import BerthModels
 
-struct MemoryBudget {
+struct MemoryBudget: Sendable {
+    /// What the pool's classes may take, where that was said.
+    struct Amounts: Sendable {
+        var experts: PoolAmount?
+        var kv: PoolAmount?
+        var adapters: PoolAmount?
+    }
+
     /// What the budget depends on.
     struct Needs {
         var vocabulary: Int
@@ -17,9 +24,7 @@ struct MemoryBudget {
         var threads: Int
         /// Rows of one step; nil is this budget's choice.
         var maxRows: Int?
-        var experts: PoolAmount?
-        var kv: PoolAmount?
-        var adapters: PoolAmount?
+        var amounts = Amounts()
         /// The model's part, for steps of so many rows.
         var plan: (_ maxRows: Int, _ pagesExperts: Bool) -> MemoryPlan
     }
@@ -39,28 +44,36 @@ struct MemoryBudget {
     private static let pagedRows = [4096, 2048, 1024]
     private static let pagedScratchShare = 16
 
-    let total: Int
+    private(set) var total: Int
     let weights: Int
     let scratch: Int
+    let tokenizer: Int
+    let threads: Int
     let process: Int
-    let pool: Int
+    private(set) var pool: Int
+    /// Of the pool: what requests and experts need at least.
+    let leastPool: Int
     let pageBytes: Int
     let blockTokens: Int
     let maxRows: Int
     let pagesExperts: Bool
     /// Bounds of the pool's classes.
-    let shares: [PageClass: PoolShare]
+    private(set) var shares: [PageClass: PoolShare]
     /// What was asked for and could not be had as it is.
-    let warnings: [String]
+    private(set) var warnings: [String]
+    private let amounts: Amounts
     private let expert: ExpertNeeds?
 
     /// Throws, with the least that would do, where the model does not fit.
     init(total: ByteSize, _ needs: Needs) throws {
         self.total = total.bytes
+        amounts = needs.amounts
         let residentRows = needs.maxRows ?? Self.residentRows
         let resident = needs.plan(residentRows, false)
-        process = Self.processBytes + needs.tokenizerTokens * Self.tokenizerBytesPerToken + needs.threads * Self.bytesPerThread(vocabulary: needs.vocabulary)
-        let isBounded = needs.experts.map { $0.bytes(of: resident.expertBytes) < resident.expertBytes } ?? false
+        tokenizer = needs.tokenizerTokens * Self.tokenizerBytesPerToken
+        threads = needs.threads * Self.bytesPerThread(vocabulary: needs.vocabulary)
+        process = Self.processBytes + tokenizer + threads
+        let isBounded = amounts.experts.map { $0.bytes(of: resident.expertBytes) < resident.expertBytes } ?? false
         let whole = Self.least(resident, fixed: resident.bytes + process, rows: residentRows, pagesExperts: false)
         pagesExperts = resident.expert != nil && (isBounded || total.bytes < whole)
         var rows = residentRows
@@ -75,18 +88,41 @@ struct MemoryBudget {
         pageBytes = plan.poolPageBytes(pagesExperts: pagesExperts)
         blockTokens = plan.blockTokens
         let fixed = weights + scratch + process
-        let least = Self.least(plan, fixed: fixed, rows: rows, pagesExperts: pagesExperts)
-        guard total.bytes >= least else {
-            // Rounded up to the next MiB, so that the number can be given back as it is.
-            let rounded = ((least + (1 << 20) - 1) >> 20)
+        leastPool = Self.least(plan, fixed: fixed, rows: rows, pagesExperts: pagesExperts) - fixed
+        (pool, shares, warnings) = (0, [:], [])
+        try divide(total)
+    }
+
+    /// The least that does, rounded up to the next MiB, so that the number can be given back as it is.
+    var least: ByteSize { ByteSize(bytes: (fixed + leastPool + (1 << 20) - 1) / (1 << 20) * (1 << 20)) }
+
+    /// What is there beside the pool.
+    var fixed: Int { weights + scratch + process }
+
+    /// The same model in another total. Throws, with the least that would do, where that is too little.
+    func moved(to total: ByteSize) throws -> MemoryBudget {
+        var budget = self
+        try budget.divide(total)
+        return budget
+    }
+
+    private mutating func divide(_ total: ByteSize) throws {
+        guard total.bytes >= fixed + leastPool else {
             let experts = pagesExperts ? ", the experts of a row among them" : ""
             throw AssemblyError(
                 "the model does not fit into \(total): it needs \(ByteSize(bytes: weights)) for weights, \(ByteSize(bytes: scratch)) for activations, "
-                    + "\(ByteSize(bytes: process)) for the process and at least \(ByteSize(bytes: least - fixed)) for the pool\(experts); the least is --memory \(rounded)M")
+                    + "\(ByteSize(bytes: process)) for the process and at least \(ByteSize(bytes: leastPool)) for the pool\(experts); the least is --memory \(least.bytes >> 20)M")
         }
+        self.total = total.bytes
         pool = (total.bytes - fixed) / pageBytes * pageBytes
-        (shares, warnings) = Self.shares(needs, pages: pool / pageBytes, pageBytes: pageBytes, expert: expert)
+        (shares, warnings) = Self.shares(amounts, pages: pool / pageBytes, pageBytes: pageBytes, expert: expert)
     }
+
+    /// The pool's part for the engine.
+    var poolLimit: PoolLimit { PoolLimit(pages: pool / pageBytes, leastPages: leastPool / pageBytes, shares: shares) }
+
+    /// What a request that says nothing of its length may grow to: three quarters of the pool, since adapters need their part.
+    var openEndedTokens: Int { pool / pageBytes * blockTokens / 4 * 3 }
 
     /// The least memory with which a model can serve.
     private static func least(_ plan: MemoryPlan, fixed: Int, rows: Int, pagesExperts: Bool) -> Int {
@@ -100,14 +136,14 @@ struct MemoryBudget {
         return fixed + pages * pageBytes
     }
 
-    private static func shares(_ needs: Needs, pages: Int, pageBytes: Int, expert: ExpertNeeds?) -> ([PageClass: PoolShare], [String]) {
+    private static func shares(_ amounts: Amounts, pages: Int, pageBytes: Int, expert: ExpertNeeds?) -> ([PageClass: PoolShare], [String]) {
         var shares: [PageClass: PoolShare] = [:]
         var warnings: [String] = []
         if let expert {
             let pagesPerExpert = expert.pages(of: pageBytes)
             let least = ExpertSupply.leastResident(chosen: expert.chosen, count: expert.count)
             var share = PoolShare(floorPages: least * pagesPerExpert)
-            if let wanted = needs.experts {
+            if let wanted = amounts.experts {
                 let count = wanted.bytes(of: expert.bytes * expert.count) / expert.bytes
                 if count < least {
                     warnings.append("--expert-memory \(wanted) holds \(count) experts, and a step of one row needs \(least): it gets those")
@@ -115,10 +151,10 @@ struct MemoryBudget {
                 share.ceilingPages = max(count, least) * pagesPerExpert
             }
             shares[.expert] = share
-        } else if let wanted = needs.experts {
+        } else if let wanted = amounts.experts {
             warnings.append("--expert-memory \(wanted) has no effect: this model's weights are held in memory whole")
         }
-        for (use, wanted, name) in [(PageClass.kv, needs.kv, "kv-memory"), (.adapter, needs.adapters, "adapter-memory")] {
+        for (use, wanted, name) in [(PageClass.kv, amounts.kv, "kv-memory"), (.adapter, amounts.adapters, "adapter-memory")] {
             guard let wanted else { continue }
             let ceiling = wanted.bytes(of: pages * pageBytes) / pageBytes
             if ceiling < 1 { warnings.append("--\(name) \(wanted) is less than a page of \(ByteSize(bytes: pageBytes)): it gets one") }
@@ -134,7 +170,9 @@ struct MemoryBudget {
     var lines: [String] {
         let tokens = pool / pageBytes * blockTokens
         var lines = [
-            "memory \(ByteSize(bytes: total)): weights \(ByteSize(bytes: weights)), activations \(ByteSize(bytes: scratch)), process \(ByteSize(bytes: process)), pool \(ByteSize(bytes: pool))",
+            "memory \(ByteSize(bytes: total)): weights \(ByteSize(bytes: weights)), activations \(ByteSize(bytes: scratch)), "
+                + "process \(ByteSize(bytes: process)) (tokenizer \(ByteSize(bytes: tokenizer)), threads \(ByteSize(bytes: threads)), the rest \(ByteSize(bytes: Self.processBytes))), "
+                + "pool \(ByteSize(bytes: pool)); the least is \(least)",
             "pool: \(pool / pageBytes) pages of \(ByteSize(bytes: pageBytes)), each the KV of \(blockTokens) tokens (\(tokens) in all), shared with adapters\(expert == nil ? "" : " and experts")",
         ]
         if let expert {

@@ -49,6 +49,7 @@ final class Metrics {
             "berth_pool_pages", "Pages of the pool by use.",
             ([EngineStatus.PageClass(name: "free", pages: status.freePages)] + status.classes).map { ([("class", $0.name)], Double($0.pages)) })
         page.gauges("berth_pool_waste_bytes", "Bytes of leased pages that hold nothing, by use.", status.classes.map { ([("class", $0.name)], Double($0.wasteBytes)) })
+        Self.add(status.picture, status, to: &page)
         if let experts = status.experts { Self.add(experts, to: &page) }
         page.counter("berth_waves", "Steps over bulk requests.", UInt64(status.waves.waves))
         page.counter("berth_abandoned_waves", "Of those begun, given up because a stream needed the pages.", UInt64(status.waves.abandoned))
@@ -61,6 +62,22 @@ final class Metrics {
                 counts.sorted { $0.key < $1.key }.map { ([("route", route), ("code", String($0.key))], $0.value) }
             })
         return page.text
+    }
+
+    private static func add(_ picture: PoolPicture, _ status: EngineStatus, to page: inout PrometheusPage) {
+        page.gauge("berth_pool_limit_pages", "Pages that the pool may have.", Double(status.pages))
+        page.gauge("berth_pool_withheld_pages", "Of these, what its caches do without while the machine is short of memory.", Double(picture.withheld))
+        page.gauge("berth_pool_touched_pages", "Pages that have memory.", Double(picture.touched))
+        func gauges(_ name: String, _ help: String, _ pages: (PoolPicture.Class) -> Int) {
+            page.gauges(name, help, picture.classes.map { ([("class", $0.use.name)], Double(pages($0))) })
+        }
+        gauges("berth_pool_cached_pages", "Pages that may leave for others, by use.", \.cached)
+        gauges("berth_pool_pinned_pages", "Pages that never leave, by use.", \.pinned)
+        page.counters(
+            "berth_pool_evictions", "Objects that had to leave the pool, by use and by what for.",
+            picture.evictions.map { ([("class", $0.key.use.name), ("cause", $0.key.cause.name)], UInt64($0.value)) }.sorted { "\($0.0)" < "\($1.0)" })
+        page.counter("berth_adapter_queries", "Requests with an adapter that were let in.", UInt64(picture.adapters.queries))
+        page.counter("berth_adapter_hits", "Of these, with the adapter in memory when it was their turn.", UInt64(picture.adapters.hits))
     }
 
     private static func add(_ experts: ExpertStatus, to page: inout PrometheusPage) {

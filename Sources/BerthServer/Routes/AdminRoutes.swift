@@ -13,6 +13,8 @@ extension Server {
             Route(.post, "/v1/load_lora_adapter") { [unowned self] in loadAdapter($0) },
             Route(.post, "/v1/unload_lora_adapter") { [unowned self] in unloadAdapter($0) },
             Route(.get, "/pool") { [unowned self] in showStatus($0) { $0.poolJSON } },
+            Route(.get, "/memory") { [unowned self] in showMemory($0) },
+            Route(.post, "/memory") { [unowned self] in moveMemory($0) },
             Route(.get, "/experts") { [unowned self] in showExperts($0) },
             Route(.get, "/waves") { [unowned self] in showStatus($0, \.waves.json) },
             Route(.get, "/requests") { [unowned self] in showStatus($0) { $0.requestsJSON } },
@@ -21,7 +23,7 @@ extension Server {
     }
 
     /// Asks another thread; `answer` runs on the loop, unless the client has left by then.
-    private func ask<Value: Sendable>(_ exchange: Exchange, _ question: (@escaping @Sendable (Value) -> Void) -> Void, answer: @escaping (Value) -> Void) {
+    func ask<Value: Sendable>(_ exchange: Exchange, _ question: (@escaping @Sendable (Value) -> Void) -> Void, answer: @escaping (Value) -> Void) {
         guard let reply = replies.expect({ (value: Value) in if !exchange.isAbandoned { answer(value) } }) else {
             return exchange.respond(.unavailable("Too many questions are waiting.", code: "overloaded") as APIError)
         }
@@ -29,7 +31,7 @@ extension Server {
     }
 
     /// Looking is allowed while the daemon drains.
-    private func loadedService(_ exchange: Exchange) -> ModelService? { service ?? readyService(exchange)?.0 }
+    func loadedService(_ exchange: Exchange) -> ModelService? { service ?? readyService(exchange)?.0 }
 
     private func listAdapters(_ exchange: Exchange) {
         guard let service = loadedService(exchange) else { return }
@@ -106,21 +108,6 @@ extension AdapterListing {
 }
 
 extension EngineStatus {
-    var poolJSON: JSON {
-        func byClass(_ value: (PageClass) -> Int) -> JSON {
-            var members: JSON = [:]
-            if case .object(var object) = members {
-                for entry in classes { object[entry.name] = JSON(value(entry)) }
-                members = .object(object)
-            }
-            return members
-        }
-        return [
-            "prefix_cache": ["queried_tokens": JSON(prefixQueries), "found_tokens": JSON(prefixHits), "evictions": JSON(prefixEvictions)],
-            "page_bytes": JSON(pageBytes), "pages": JSON(pages), "free": JSON(freePages), "cached": JSON(cachedPages), "classes": byClass(\.pages), "waste_bytes": byClass(\.wasteBytes),
-        ]
-    }
-
     var requestsJSON: JSON {
         let list = requests.map { request -> JSON in
             [

@@ -12,6 +12,8 @@ public struct Configuration: Sendable, Equatable {
     public var modelName: String?
     /// A directory whose subdirectories are adapters.
     public var adapters: String?
+    /// Changes in that directory take effect by themselves.
+    public var watchAdapters = Toggle.off
     public var socket: String
     public var adminSocket: String
     /// Permissions of the inference socket. The admin socket's are always 0600.
@@ -47,6 +49,8 @@ public struct Configuration: Sendable, Equatable {
     public var expertRead = ExpertReadChoice.auto
     /// A file that takes the routing of paged experts, for `berth-bench replay`.
     public var recordRouting: String?
+    /// Where the kernel's files are, before "/proc" and "/sys"; tests have some of their own.
+    var kernelRoot = ""
     /// How long running streams may go on after SIGTERM.
     public var drainSeconds = 30
 

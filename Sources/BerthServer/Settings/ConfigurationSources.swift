@@ -53,7 +53,7 @@ extension Configuration {
         case flags([(name: String, value: String)])
     }
 
-    /// "--name value" and "--name=value".
+    /// "--name value" and "--name=value"; "--name" where that says enough.
     private static func parse(_ arguments: [String]) throws(ConfigurationError) -> Arguments {
         var flags: [(String, String)] = []
         var rest = arguments[...]
@@ -66,6 +66,8 @@ extension Configuration {
             guard name == "config" || Setting.all.contains(where: { $0.name == name }) else { throw ConfigurationError("there is no flag --\(name); see --help") }
             if parts.count == 2 {
                 flags.append((name, String(parts[1])))
+            } else if let implied = Setting.all.first(where: { $0.name == name })?.implied, rest.first?.hasPrefix("--") ?? true {
+                flags.append((name, implied))
             } else {
                 guard let value = rest.popFirst() else { throw ConfigurationError("--\(name) needs a value") }
                 flags.append((name, value))

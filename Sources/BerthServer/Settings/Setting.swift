@@ -9,8 +9,14 @@ public struct Setting: Sendable {
     /// What stands for the value in the help.
     let placeholder: String
     public let help: String
+    /// What the flag means without a value; nil where it needs one.
+    var implied: String?
     /// Puts a value in place; returns what is wrong with it, as the end of "NAME must be …".
     let apply: @Sendable (inout Configuration, String) -> String?
+
+    init(name: String, placeholder: String, help: String, implied: String? = nil, apply: @escaping @Sendable (inout Configuration, String) -> String?) {
+        (self.name, self.placeholder, self.help, self.implied, self.apply) = (name, placeholder, help, implied, apply)
+    }
 
     public var flag: String { "--" + name }
     public var variable: String { "BERTH_" + name.uppercased().map { $0 == "-" ? "_" : String($0) }.joined() }
@@ -19,6 +25,7 @@ public struct Setting: Sendable {
         text("model", "DIR", "the checkpoint: config.json, safetensors, tokenizer.json", \.model),
         text("model-name", "NAME", "what clients call the base model (default: the directory's name)", \.modelName),
         text("adapters", "DIR", "a directory of PEFT adapters, one folder each", \.adapters),
+        toggle("watch-adapters", "serve what comes, goes and changes in that directory without a reload (default off)", \.watchAdapters),
         text("socket", "PATH", "the inference socket", \.socket),
         text("admin-socket", "PATH", "the administration socket", \.adminSocket),
         Setting(name: "socket-mode", placeholder: "OCTAL", help: "permissions of the inference socket (default 0660)") { configuration, value in
@@ -89,6 +96,12 @@ public struct Setting: Sendable {
             configuration[keyPath: path] = value
             return nil
         }
+    }
+
+    private static func toggle(_ name: String, _ help: String, _ path: Path<Toggle>) -> Setting {
+        var setting = choice(name, help, Toggle.allCases, path)
+        setting.implied = Toggle.on.rawValue
+        return setting
     }
 
     private static func amount(_ name: String, _ help: String, _ path: Path<PoolAmount?>) -> Setting {

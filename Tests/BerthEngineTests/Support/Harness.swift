@@ -94,16 +94,16 @@ final class Harness {
     var unusedPageCount: Int { pool.freePageCount + engine.prefixes.idleCount }
     private var nextID: UInt64 = 0
 
-    convenience init(pages: Int = 64, contextLength: Int = 240, configuration: EngineConfiguration = EngineConfiguration()) throws {
-        try self.init(FakeModel(contextLength: contextLength), pages: pages, configuration: configuration)
+    convenience init(pages: Int = 64, reserving: Int = 0, contextLength: Int = 240, configuration: EngineConfiguration = EngineConfiguration()) throws {
+        try self.init(FakeModel(contextLength: contextLength), pages: pages, reserving: reserving, configuration: configuration)
     }
 
-    /// `expertPages` is the most that paged experts may take.
+    /// `expertPages` is the most that paged experts may take, `reserving` the pages that the pool may grow to.
     init(
-        _ model: any CausalModel, pages: Int, experts: ExpertSupply? = nil, expertPages: Int = .max, configuration: EngineConfiguration = EngineConfiguration()
+        _ model: any CausalModel, pages: Int, reserving: Int = 0, experts: ExpertSupply? = nil, expertPages: Int = .max, configuration: EngineConfiguration = EngineConfiguration()
     ) throws {
         let pageBytes = (model.kvLayout.pageBytes + 4095) / 4096 * 4096
-        pool = try Pool(bytes: pages * pageBytes, pageBytes: pageBytes)
+        pool = try Pool(bytes: pages * pageBytes, pageBytes: pageBytes, reserving: reserving * pageBytes)
         pool.setShare(PoolShare(ceilingPages: expertPages), for: .expert)
         engine = Engine(model: model, pool: pool, reader: reader, experts: experts, endTokens: [FakeModel.end], configuration: configuration) { _ in FakeDetokenizer() }
     }

@@ -27,7 +27,6 @@ public enum Limits {
 
     // MARK: adapters
     public static let adapterNameBytes = 128
-    public static let tenantNameBytes = 64
     /// Tenants whose sums are remembered while they have no request, and adapters whose sums are kept apart for one of them.
     public static let rememberedTenants = 8192
     public static let accountedAdapters = 1024
@@ -46,6 +45,20 @@ public enum Limits {
     /// Trees of blocks that are remembered though nothing is in them, and blocks that are looked at for the longest common beginning.
     public static let prefixScopes = 4096
     public static let prefixCandidates = 16
+
+    // MARK: tenants
+    public static let tenantNameBytes = 64
+    /// Tenants of a configuration, files of `tenants.d`, and what one line of a section may list.
+    public static let configuredTenants = 4096
+    public static let tenantFiles = 4096
+    public static let tenantListEntries = 1024
+    public static let apiKeyBytes = 256
+    /// Keys of all tenants: each request's is compared with every one.
+    public static let apiKeys = 16_384
+    /// Tenants that the door remembers while they ask for nothing.
+    public static let tenantAccounts = 8192
+    /// Tenants with series of their own in the metrics; the others share one.
+    public static let tenantSeries = 100
 
     // MARK: experts
     /// Experts that are read from disk at the same time, and threads that read them.

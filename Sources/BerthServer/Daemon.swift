@@ -27,6 +27,9 @@ public struct AssemblyContext: Sendable {
 /// Makes a model service of a configuration; called once, on a thread of its own.
 public typealias Assemble = @Sendable (Configuration, AssemblyContext) throws -> ModelService
 
+/// Reads the settings as they stand now.
+public typealias RereadConfiguration = () throws(ConfigurationError) -> Configuration
+
 /// Commands to a running daemon from other threads; what SIGTERM and SIGHUP do.
 public struct DaemonControl: Sendable {
     enum Command: Sendable {
@@ -44,6 +47,8 @@ public final class Daemon {
     public static let version = Server.version
 
     private let configuration: Configuration
+    /// Reads the settings anew, for a reload; nil where they have no source.
+    private let rereadConfiguration: RereadConfiguration?
     private let logger: Logger
     private let loop: Loop
     private let server: Server
@@ -60,17 +65,18 @@ public final class Daemon {
     /// Runs a daemon until it is told to end.
     /// - Parameters:
     ///   - environment: of the process; says where systemd's sockets are.
+    ///   - reread: reads the configuration anew, for a reload.
     ///   - handlesSignals: false in tests, which use the control instead.
     ///   - started: called on the loop once the sockets are open.
     /// - Returns: the exit code of the process.
     public static func run(
-        _ configuration: Configuration, environment: [String: String], logger: Logger, handlesSignals: Bool = true,
+        _ configuration: Configuration, environment: [String: String], logger: Logger, reread: RereadConfiguration? = nil, handlesSignals: Bool = true,
         assemble: @escaping Assemble, started: (DaemonControl) -> Void = { _ in }
     ) -> Int32 {
         do {
             let sockets = try ActivatedSockets(environment: environment)
             sockets.take()
-            let daemon = try Daemon(configuration, environment: environment, logger: logger)
+            let daemon = try Daemon(configuration, environment: environment, logger: logger, reread: reread)
             return try daemon.run(sockets, handlesSignals: handlesSignals, assemble: assemble, started: started)
         } catch {
             logger.error("\(error)")
@@ -78,12 +84,14 @@ public final class Daemon {
         }
     }
 
-    private init(_ configuration: Configuration, environment: [String: String], logger: Logger) throws(LoopError) {
+    private init(_ configuration: Configuration, environment: [String: String], logger: Logger, reread: RereadConfiguration?) throws(LoopError) {
         self.configuration = configuration
+        rereadConfiguration = reread
         self.logger = logger
         manager = ServiceManager(environment: environment)
         loop = try Loop()
-        server = try Server(loop, logger: logger, environment: .init(wallSeconds: { time(nil) }, random: SystemRandomNumberGenerator()))
+        server = try Server(loop, logger: logger, environment: .init(wallSeconds: { time(nil) }, random: SystemRandomNumberGenerator()), tenants: configuration.tenants)
+        if !configuration.tenants.isEmpty { logger.info("\(configuration.tenants.summary)") }
     }
 
     private func run(
@@ -242,8 +250,8 @@ public final class Daemon {
         let reply = server.replies.expect { [unowned self] (reload: AdapterReload) in
             isReloading = false
             let adapters: Logger.Metadata = ["adapters": "\(service.adapters.registered().count)"]
-            if let problem = reload.problem {
-                logger.error("reloaded in part: \(reload.summary)", metadata: adapters)
+            if let problem = server.reloadProblem ?? reload.problem {
+                logger.error("reloaded in part: \(reload.summary); \(problem)", metadata: adapters)
                 manager.ready(status: "\(status); the last reload failed: \(problem)")
             } else {
                 logger.notice("reloaded: \(reload.summary)", metadata: adapters)
@@ -254,7 +262,23 @@ public final class Daemon {
         guard let reply else { return logger.error("not reloaded: too many questions are waiting") }
         (isReloading, wantsReload) = (true, false)
         manager.reloading()
+        rereadSettings()
         service.adapters.rescan(reply: reply)
+    }
+
+    /// What may change while the daemon runs is taken over; a configuration that cannot be used changes nothing.
+    private func rereadSettings() {
+        guard let rereadConfiguration else { return }
+        do throws(ConfigurationError) {
+            let fresh = try rereadConfiguration()
+            if fresh.tenants != server.tenants.configuration { logger.notice("\(fresh.tenants.summary)") }
+            server.tenants.replace(fresh.tenants)
+            server.applyTenantPolicies()
+            server.reloadProblem = nil
+        } catch {
+            server.reloadProblem = "\(error)"
+            logger.error("the settings stay as they are: \(error)")
+        }
     }
 
     // MARK: ending

@@ -30,6 +30,9 @@ final class Server {
     let metrics = Metrics()
     let logger: Logger
     let environment: Environment
+    let tenants: TenantDesk
+    /// Why the last reload changed none of the settings.
+    var reloadProblem: String?
     private(set) var phase = Phase.loading
     private(set) var service: ModelService?
     private(set) var dispatcher: GenerationDispatcher?
@@ -48,8 +51,9 @@ final class Server {
     private lazy var inferenceRouter = Router(inferenceRoutes())
     private lazy var adminRouter = Router(adminRoutes())
 
-    init(_ loop: Loop, logger: Logger, environment: Environment) throws(LoopError) {
+    init(_ loop: Loop, logger: Logger, environment: Environment, tenants: TenantConfiguration) throws(LoopError) {
         self.loop = loop
+        self.tenants = TenantDesk(tenants)
         self.logger = logger
         self.environment = environment
         replies = try ReplyDesk(loop)
@@ -57,12 +61,17 @@ final class Server {
 
     // MARK: life
 
-    func listenForInference(_ listener: Listener) { listen(listener, inferenceRouter, "inference") }
+    func listenForInference(_ listener: Listener) {
+        listen(listener, inferenceRouter) { [unowned self] in enter($0) }
+    }
 
-    func listenForAdministration(_ listener: Listener) { listen(listener, adminRouter, "admin") }
+    /// Whoever could open the socket may do everything on it.
+    func listenForAdministration(_ listener: Listener) {
+        listen(listener, adminRouter) { [unowned self] in route($0, adminRouter.match($0.request.head), "admin") }
+    }
 
-    private func listen(_ listener: Listener, _ router: Router, _ socket: String) {
-        listenings.append(Listening(listener, logger: logger, isUpload: router.isUpload) { [unowned self] in route($0, router, socket) })
+    private func listen(_ listener: Listener, _ router: Router, handle: @escaping (Exchange) -> Void) {
+        listenings.append(Listening(listener, logger: logger, isUpload: router.isUpload, handle: handle))
     }
 
     /// Files and batches are kept in `directory`. They are there before the model is; lines run once requests are answered.
@@ -74,10 +83,11 @@ final class Server {
 
     /// The model is loaded. Requests are answered once `becomeReady` follows.
     func attach(_ service: ModelService) -> GenerationDispatcher {
-        let dispatcher = GenerationDispatcher(service, metrics: metrics, logger: logger, random: environment.random, wallSeconds: environment.wallSeconds)
+        let dispatcher = GenerationDispatcher(service, tenants: tenants, metrics: metrics, logger: logger, random: environment.random, wallSeconds: environment.wallSeconds)
         self.service = service
         self.dispatcher = dispatcher
         dispatcher.onIdle = { [unowned self] in reportIfDrained() }
+        applyTenantPolicies()
         return dispatcher
     }
 
@@ -87,7 +97,7 @@ final class Server {
         guard let batches, let service, let dispatcher else { return }
         do {
             let runner = try BatchRunner(
-                batches, model: service, dispatcher: dispatcher, loop: loop, logger: logger, wallSeconds: environment.wallSeconds)
+                batches, model: service, tenants: tenants, dispatcher: dispatcher, loop: loop, logger: logger, wallSeconds: environment.wallSeconds)
             self.runner = runner
             runner.wake()
         } catch { logger.error("batches do not run: \(error)") }
@@ -149,16 +159,30 @@ final class Server {
 
     // MARK: requests
 
-    private func route(_ exchange: Exchange, _ router: Router, _ socket: String) {
+    /// Nobody who is no tenant finds out more than that, whatever the target is; only routes that say so are open.
+    private func enter(_ exchange: Exchange) {
+        let match = inferenceRouter.match(exchange.request.head)
+        if case .found(let found, _) = match, found.isOpen { return route(exchange, match, "inference") }
+        do throws(APIError) {
+            exchange.tenant = try tenants.identify(exchange)
+        } catch {
+            metrics.countAnswer(route: "-", status: error.status)
+            logger.debug("refused", metadata: ["socket": "inference", "status": "\(error.status.code)", "uid": "\(exchange.userID)", "reason": "\(error.message)"])
+            return exchange.respond(error)
+        }
+        route(exchange, match, "inference")
+    }
+
+    private func route(_ exchange: Exchange, _ match: Router.Match, _ socket: String) {
         let head = exchange.request.head
-        switch router.match(head.method, path: head.path) {
+        switch match {
         case .found(let route, let parameters):
             exchange.parameters = parameters
             exchange.onAnswer = { [unowned self, unowned exchange] status in
                 metrics.countAnswer(route: route.pattern, status: status)
                 logger.debug("answered", metadata: [
                     "socket": "\(socket)", "route": "\(head.method.rawValue) \(route.pattern)", "status": "\(status.code)",
-                    "uid": "\(exchange.peer.map { String($0.userID) } ?? "?")",
+                    "uid": "\(exchange.userID)", "tenant": "\(exchange.tenant?.name.text ?? "-")",
                     "ms": "\((Loop.monotonicNanoseconds - exchange.startNanoseconds) / 1_000_000)",
                 ])
             }
@@ -187,19 +211,28 @@ final class Server {
         return nil
     }
 
+    /// Whose request it is: of routes that are for tenants.
+    func caller(_ exchange: Exchange) -> Tenant {
+        guard let tenant = exchange.tenant else { preconditionFailure("a route for tenants is open") }
+        return tenant
+    }
+
     /// Runs `work` on a worker thread with the request's body; `completion` runs on the loop if the client is still there.
     func prepare<Value: Sendable>(
-        _ exchange: Exchange, _ service: ModelService, _ work: @escaping @Sendable (Preparation, [UInt8]) throws(APIError) -> Value,
+        _ exchange: Exchange, _ service: ModelService, generates: Bool = false, _ work: @escaping @Sendable (Preparation, [UInt8]) throws(APIError) -> Value,
         completion: @escaping (Value) -> Void
     ) {
         guard preparing < Limits.preparingRequests else {
             return exchange.respond(.unavailable("Too many requests are waiting.", code: "overloaded") as APIError)
         }
+        let tenant = caller(exchange)
+        do throws(APIError) { try tenants.beginPreparation(tenant, generates: generates) } catch { return exchange.respond(error) }
         preparing += 1
-        let preparation = Preparation(service)
+        let preparation = Preparation(service, tenant)
         let body = exchange.request.body
         loop.queueWork({ Result { () throws(APIError) in try work(preparation, body) } }) { [unowned self] result in
             preparing -= 1
+            tenants.endPreparation(tenant.name)
             if !exchange.isAbandoned {
                 switch result {
                 case .success(let value): completion(value)

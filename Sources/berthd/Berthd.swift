@@ -7,14 +7,23 @@ import Logging
 @main
 enum Berthd {
     static func main() {
+        let environment = Self.environment()
+        let read = { () throws(ConfigurationError) in
+            try Configuration.read(arguments: Array(CommandLine.arguments.dropFirst()), environment: environment)
+        }
         do throws(ConfigurationError) {
-            switch try Configuration.read(arguments: Array(CommandLine.arguments.dropFirst()), environment: environment()) {
+            switch try read() {
             case .showHelp: print(Configuration.help, terminator: "")
             case .showVersion: print("berthd \(Daemon.version)")
             case .run(let configuration):
                 guard configuration.model != nil else { throw ConfigurationError(missing: "model") }
                 unblockSignals()
-                exit(Daemon.run(configuration, environment: environment(), logger: Logger(configuration), assemble: assembleModel))
+                let reread: RereadConfiguration = { () throws(ConfigurationError) in
+                    // The command line is the same, so that this is a run again.
+                    guard case .run(let fresh) = try read() else { return configuration }
+                    return fresh
+                }
+                exit(Daemon.run(configuration, environment: environment, logger: Logger(configuration), reread: reread, assemble: assembleModel))
             }
         } catch {
             var line = "berthd: \(error)\n"

@@ -25,9 +25,14 @@ struct EngineService: GenerationService {
             host.perform(.listRequests) { answer in status.update { $0.take(answer) } }
             && host.perform(.pool) { answer in status.update { $0.take(answer) } }
             && host.perform(.experts) { answer in status.update { $0.take(answer) } }
+            && host.perform(.tenants) { answer in status.update { $0.take(answer) } }
             && host.perform(.waves) { answer in status.update { $0.take(answer) } }
             && host.perform(.counters) { answer in reply(status.update { $0.take(answer) }) }
         if !isAccepted { reply(EngineStatus()) }
+    }
+
+    func setTenants(_ policies: [TenantName: TenantPolicy], reply: @escaping @Sendable (Bool) -> Void) {
+        if !host.perform(.setTenants(policies), reply: { _ in reply(true) }) { reply(false) }
     }
 
     func shutdown() { host.stop() }
@@ -68,10 +73,11 @@ extension EngineStatus {
             }
         case .experts(let status): experts = status
         case .waves(let status): waves = status
+        case .tenants(let list): tenants = list
         case .counters(let counters):
             steps = counters.steps
             (prefixQueries, prefixHits, prefixEvictions) = (counters.prefixQueries, counters.prefixHits, counters.prefixEvictions)
-        case .done, .failed, .adapters, .tenants, .tokens: break
+        case .done, .failed, .adapters, .tokens: break
         }
     }
 

@@ -20,7 +20,8 @@ final class UploadReceiver {
     init(_ exchange: Exchange, _ form: UploadForm, _ server: Server) {
         self.exchange = exchange
         self.server = server
-        incoming = IncomingFile(form)
+        let tenant = server.caller(exchange)
+        incoming = IncomingFile(form, of: tenant.name, quota: tenant.settings.batchQuota)
     }
 
     func begin() {
@@ -61,7 +62,7 @@ final class UploadReceiver {
                 exchange.respond(file.json)
             case .failure(let error):
                 leave()
-                exchange.respond(error)
+                server.refuse(exchange, error)
             }
         }
     }
@@ -79,8 +80,14 @@ private final class IncomingFile: @unchecked Sendable {
     // Unchecked: made on the loop, then touched on the batches' thread alone.
     private var form: UploadForm
     private var upload: Upload?
+    private let tenant: TenantName
+    private let quota: BatchQuota
 
-    init(_ form: UploadForm) { self.form = form }
+    init(_ form: UploadForm, of tenant: TenantName, quota: BatchQuota) {
+        self.form = form
+        self.tenant = tenant
+        self.quota = quota
+    }
 
     /// Takes a piece of the body. The file once it is complete and durable.
     func receive(_ bytes: [UInt8], isLast: Bool, _ store: BatchStore, now: Int) -> Result<StoredFile?, APIError> {
@@ -88,13 +95,13 @@ private final class IncomingFile: @unchecked Sendable {
             form.feed(bytes)
             while let output = try form.next() {
                 guard case .content(let piece) = output else { continue }
-                let upload = try self.upload ?? store.beginUpload()
+                let upload = try self.upload ?? store.beginUpload(of: tenant, quota: quota)
                 self.upload = upload
                 try upload.write(piece)
             }
             guard isLast else { return .success(nil) }
             try form.requireEnd()
-            let complete = try upload ?? store.beginUpload()
+            let complete = try upload ?? store.beginUpload(of: tenant, quota: quota)
             upload = nil
             return .success(try store.finish(complete, name: form.fileName ?? "file", lifeSeconds: form.lifeSeconds, now: now))
         } catch let error as BatchError {

@@ -12,6 +12,8 @@ final class Exchange {
     let request: IncomingRequest
     let peer: PeerCredentials?
     let startNanoseconds: UInt64
+    /// Whose it is; nil on the admin socket and on routes that anybody may call.
+    var tenant: Tenant?
     /// What the route's placeholder stands for, percent-decoded.
     var parameters: [String] = []
     /// The client left before the answer was complete.
@@ -35,6 +37,9 @@ final class Exchange {
     }
 
     var isAbandoned: Bool { isOver }
+
+    /// For the log.
+    var userID: String { peer.map { String($0.userID) } ?? "?" }
 
     func respond(_ response: Response) {
         guard let session = finish(response.status) else { return }

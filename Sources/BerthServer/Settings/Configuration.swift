@@ -47,6 +47,8 @@ public struct Configuration: Sendable, Equatable {
     public var expertRead = ExpertReadChoice.auto
     /// A file that takes the routing of paged experts, for `berth-bench replay`.
     public var recordRouting: String?
+    /// Who may use the daemon and how much of it; empty is everybody, each user as a tenant.
+    public var tenants = TenantConfiguration()
     /// How long running streams may go on after SIGTERM.
     public var drainSeconds = 30
 

@@ -108,7 +108,8 @@ public enum Limits {
     public static let chunkLineBytes = 256
     /// One server-sent event, as a client reads it.
     public static let eventBytes = 16 << 20
-    public static let connections = 1024
+    /// Of one socket. No user has more than are left for others.
+    public static let connections = 2048
     /// Bytes that one connection may send ahead of the request being answered before it is not read from any more.
     public static let pipelinedBytes = 256 << 10
     public static let headerNanoseconds: UInt64 = 5_000_000_000
@@ -118,6 +119,8 @@ public enum Limits {
     public static let lingerNanoseconds: UInt64 = 2_000_000_000
     /// Requests whose bodies are being parsed and tokenised at one time; more are answered with 503.
     public static let preparingRequests = 512
+    /// How many of them at once: the worker threads of libuv.
+    public static let preparingWorkers = 4
     /// Answers of the engine thread (status, loading) that routes may wait for at one time.
     public static let pendingReplies = 256
     /// Event-stream bytes queued for one client: above the first its request pauses, above the second it is cancelled.

@@ -80,14 +80,16 @@ public struct AdapterListing: Sendable, Equatable {
 public struct EngineStatus: Sendable, Equatable {
     public struct Request: Sendable, Equatable {
         public var id: RequestID
+        public var tenant: TenantName
         public var adapter: AdapterName?
         /// "waiting", "prefill" or "decode".
         public var state: String
         public var promptTokens: Int
         public var generatedTokens: Int
 
-        public init(id: RequestID, adapter: AdapterName?, state: String, promptTokens: Int, generatedTokens: Int) {
+        public init(id: RequestID, tenant: TenantName, adapter: AdapterName?, state: String, promptTokens: Int, generatedTokens: Int) {
             self.id = id
+            self.tenant = tenant
             self.adapter = adapter
             self.state = state
             self.promptTokens = promptTokens

@@ -40,8 +40,7 @@ final class Server {
     private(set) var batches: BatchService?
     private(set) var runner: BatchRunner?
     private var batchProgress: Mailbox<Void>?
-    /// Files on their way in.
-    var uploads = 0
+    private let preparations: PreparationQueue
     private var listenings: [Listening] = []
     /// Bodies on worker threads.
     private(set) var preparing = 0
@@ -54,6 +53,7 @@ final class Server {
     init(_ loop: Loop, logger: Logger, environment: Environment, tenants: TenantConfiguration) throws(LoopError) {
         self.loop = loop
         self.tenants = TenantDesk(tenants)
+        preparations = PreparationQueue(loop)
         self.logger = logger
         self.environment = environment
         replies = try ReplyDesk(loop)
@@ -230,7 +230,7 @@ final class Server {
         preparing += 1
         let preparation = Preparation(service, tenant)
         let body = exchange.request.body
-        loop.queueWork({ Result { () throws(APIError) in try work(preparation, body) } }) { [unowned self] result in
+        preparations.add(tenant.name, { Result { () throws(APIError) in try work(preparation, body) } }) { [unowned self] result in
             preparing -= 1
             tenants.endPreparation(tenant.name)
             if !exchange.isAbandoned {

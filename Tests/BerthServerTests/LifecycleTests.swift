@@ -171,7 +171,7 @@ private func output(_ prompt: String, _ count: Int) -> String { ScriptedGenerati
         #expect(admin.get("/pool").json == [
             "prefix_cache": ["queried_tokens": 0, "found_tokens": 0, "evictions": 0], "page_bytes": 65536, "pages": 10, "free": 6, "cached": 0, "classes": ["kv": 4], "waste_bytes": ["kv": 512]])
         let requests = admin.get("/requests").json
-        #expect(requests["running"] == 1 && requests["requests"]?.array?[0]["adapter"] == "alpha")
+        #expect(requests["running"] == 1 && requests["requests"]?.array?[0]["adapter"] == "alpha" && requests["requests"]?.array?[0]["tenant"] == .string("uid:\(geteuid())"))
         _ = post(daemon.socket, "/v1/completions", ["prompt": "a", "max_tokens": 4])
         let metrics = admin.get("/metrics")
         #expect(metrics.fields[.contentType] == "text/plain; version=0.0.4; charset=utf-8")

@@ -131,7 +131,7 @@ final class ScriptedGeneration: GenerationService {
         status.pageBytes = 65_536
         status.classes = [.init(name: "kv", pages: 4, wasteBytes: 512)]
         status.kvPages = 4
-        status.requests = state.withLock { $0.running.values.map { .init(id: $0.request.id, adapter: $0.request.adapter, state: "decode", promptTokens: $0.request.prompt.count, generatedTokens: $0.produced) } }
+        status.requests = state.withLock { $0.running.values.map { .init(id: $0.request.id, tenant: $0.request.tenant, adapter: $0.request.adapter, state: "decode", promptTokens: $0.request.prompt.count, generatedTokens: $0.produced) } }
         status.runningAdapters = Array(Set(status.requests.compactMap(\.adapter))).sorted()
         reply(status)
     }

@@ -124,3 +124,29 @@ import Testing
         #expect(refusal(&account, 1, settings, tokens: 1 << 40) == "-")
     }
 }
+
+@Suite struct TurnQueueTests {
+    @Test(arguments: 0..<20 as Range<UInt64>)
+    func eachInTurn(seed: UInt64) {
+        var random = RandomSource(seed: seed)
+        var queue = TurnQueue<Int, Int>()
+        var model: [Int: [Int]] = [:]
+        /// Who was served since each key got its first element.
+        var servedSince: [Int: Set<Int>] = [:]
+        for number in 0..<2000 {
+            if Int.random(in: 0..<3, using: &random) > 0 {
+                let key = Int.random(in: 0..<4, using: &random) * Int.random(in: 0..<3, using: &random)
+                queue.add(number, of: key)
+                if model[key] == nil { servedSince[key] = [] }
+                model[key, default: []].append(number)
+            } else if let element = queue.next() {
+                let key = model.first { $0.value.contains(element) }!.key
+                #expect(model[key]!.removeFirst() == element, "seed \(seed): a key's elements leave in their order")
+                for other in model.keys where other != key { #expect(servedSince[other]!.insert(key).inserted, "seed \(seed): \(key) was served twice while \(other) waited") }
+                servedSince[key] = []
+                if model[key]!.isEmpty { model[key] = nil }
+            }
+            #expect(queue.isEmpty == model.isEmpty)
+        }
+    }
+}

@@ -336,4 +336,33 @@ extension Answer {
         reload(.success(TenantConfiguration()), "reloaded: 1 added")
         #expect(acme.get("/v1/models").status == .ok && eventually { daemon.generation.policies.isEmpty })
     }
+
+    /// Whoever opens all connections and uploads that there are leaves others theirs.
+    @Test func floodsLeaveRoomForOthers() {
+        let state = StateFolder()
+        let daemon = TestDaemon(state: state.path, tenants: TenantConfiguration()).waitUntilReady()
+        defer { daemon.stop() }
+        var uploads: [TestClient] = []
+        var refused: Answer?
+        for _ in 0..<Limits.uploads where refused == nil {
+            let client = TestClient.of(1001, daemon.socket)
+            client.send("POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=XyZ\r\nContent-Length: 30000000\r\n\r\n--XyZ")
+            let before = client.isAnswered(within: 200)
+            client.expect(.post)
+            if before { refused = client.answer() } else { uploads.append(client) }
+        }
+        #expect(uploads.count == Limits.uploads / 2 && refused?.fields[.berthLimit] == "queue-share")
+        #expect(TestClient.of(1002, daemon.socket).upload(form([1])).status == .ok)
+
+        var idle: [TestClient] = []
+        while idle.count < Limits.connections {
+            let client = TestClient.of(1001, daemon.socket)
+            guard client.get("/health/live").status == .ok else { break }
+            idle.append(client)
+        }
+        #expect((Limits.connections / 2 - 10...Limits.connections / 2).contains(idle.count + uploads.count), "\(idle.count)")
+        #expect(TestClient.of(1002, daemon.socket).get("/v1/models").status == .ok)
+        idle.removeAll()
+        #expect(eventually { TestClient.of(1001, daemon.socket).get("/health/live").status == .ok })
+    }
 }

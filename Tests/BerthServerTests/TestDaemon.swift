@@ -203,6 +203,12 @@ final class TestClient {
         } catch { return answer }
     }
 
+    /// Whether something can be read, or the server has closed.
+    func isAnswered(within milliseconds: Int32) -> Bool {
+        var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&request, 1, milliseconds) > 0
+    }
+
     /// Reads until at least one byte has come.
     func someBytes() -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: 4096)

@@ -11,6 +11,7 @@ final class UploadReceiver {
     private let exchange: Exchange
     private let incoming: IncomingFile
     private unowned let server: Server
+    private let tenant: TenantName
     /// Arrived and not handed over.
     private var bytes: [UInt8] = []
     private var hasEnded = false
@@ -21,11 +22,12 @@ final class UploadReceiver {
         self.exchange = exchange
         self.server = server
         let tenant = server.caller(exchange)
+        self.tenant = tenant.name
         incoming = IncomingFile(form, of: tenant.name, quota: tenant.settings.batchQuota)
     }
 
     func begin() {
-        server.uploads += 1
+        server.tenants.beginUpload(tenant)
         exchange.onUpload = { [self] new in
             bytes += new
             if bytes.count > Limits.uploadQueuedBytes, !isPaused {
@@ -57,7 +59,7 @@ final class UploadReceiver {
                 }
                 write()
             case .success(let file?):
-                server.uploads -= 1
+                server.tenants.endUpload(tenant)
                 server.batches?.wake(at: file.expires ?? .max)
                 exchange.respond(file.json)
             case .failure(let error):
@@ -69,7 +71,7 @@ final class UploadReceiver {
 
     /// The file will not be complete.
     private func leave() {
-        server.uploads -= 1
+        server.tenants.endUpload(tenant)
         let incoming = incoming
         server.batches?.perform({ _ throws(BatchError) in incoming.discard() }, reply: { _ in })
     }

@@ -19,10 +19,8 @@ extension Server {
 
     private func uploadFile(_ exchange: Exchange) {
         guard takesWork(exchange) else { return }
-        guard uploads < Limits.uploads else {
-            return exchange.respond(.unavailable("\(Limits.uploads) files are being uploaded already.", code: "overloaded") as APIError)
-        }
         do throws(APIError) {
+            try tenants.checkUpload(caller(exchange))
             let form = try UploadForm(contentType: exchange.request.head.fields[.contentType])
             UploadReceiver(exchange, form, self).begin()
         } catch { exchange.respond(error) }

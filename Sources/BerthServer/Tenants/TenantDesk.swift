@@ -15,6 +15,8 @@ final class TenantDesk {
     private var sequences = 0
     /// Bodies of all tenants on worker threads.
     private var preparing = 0
+    /// Files of all tenants on their way in.
+    private var uploads = 0
     private let now: () -> UInt64
     /// The engine has had policies, so that it has to hear when there are none any more.
     var hasToldEngine = false
@@ -65,6 +67,26 @@ final class TenantDesk {
     func endPreparation(_ name: TenantName) {
         preparing -= 1
         account(name) { $0.preparing -= 1 }
+    }
+
+    /// - Throws: 503 where no further file can be taken, 429 where that is the tenant's own doing.
+    func checkUpload(_ tenant: Tenant) throws(APIError) {
+        guard uploads < Limits.uploads else { throw .unavailable("\(Limits.uploads) files are being uploaded already.", code: "overloaded") }
+        let mine = standing(of: tenant.name).uploading
+        guard mine == 0 || mine < Limits.uploads - uploads else {
+            count(refusal: .queueShare, of: tenant.name)
+            throw .limited(.queueShare, "\(mine) files of this tenant are being uploaded already.", retryAfterSeconds: 1)
+        }
+    }
+
+    func beginUpload(_ name: TenantName) {
+        uploads += 1
+        account(name) { $0.uploading += 1 }
+    }
+
+    func endUpload(_ name: TenantName) {
+        uploads -= 1
+        account(name) { $0.uploading -= 1 }
     }
 
     /// - Throws: 429 where the request may not come in now, 400 where it never may.

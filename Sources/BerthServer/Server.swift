@@ -62,16 +62,19 @@ final class Server {
     // MARK: life
 
     func listenForInference(_ listener: Listener) {
-        listen(listener, inferenceRouter) { [unowned self] in enter($0) }
+        let refusal: (RequestHead, PeerCredentials?) -> APIError? = { [unowned self] head, peer in
+            guard case .failure(let error) = identity(head, peer, inferenceRouter.match(head)) else { return nil }
+            count(refusal: error, of: peer)
+            return error
+        }
+        listenings.append(Listening(listener, logger: logger, isUpload: inferenceRouter.isUpload, refusal: refusal) { [unowned self] in enter($0) })
     }
 
     /// Whoever could open the socket may do everything on it.
     func listenForAdministration(_ listener: Listener) {
-        listen(listener, adminRouter) { [unowned self] in route($0, adminRouter.match($0.request.head), "admin") }
-    }
-
-    private func listen(_ listener: Listener, _ router: Router, handle: @escaping (Exchange) -> Void) {
-        listenings.append(Listening(listener, logger: logger, isUpload: router.isUpload, handle: handle))
+        listenings.append(Listening(listener, logger: logger, isUpload: adminRouter.isUpload) { [unowned self] in
+            route($0, adminRouter.match($0.request.head), "admin")
+        })
     }
 
     /// Files and batches are kept in `directory`. They are there before the model is; lines run once requests are answered.
@@ -142,6 +145,7 @@ final class Server {
         for listening in listenings { listening.tick(now: now) }
         runner?.tick()
         lookAtBatches()
+        followPool()
     }
 
     private func lookAtBatches() {
@@ -159,18 +163,28 @@ final class Server {
 
     // MARK: requests
 
-    /// Nobody who is no tenant finds out more than that, whatever the target is; only routes that say so are open.
+    /// Whose a request is; nil on a route that says it is open, where nobody is asked.
+    private func identity(_ head: RequestHead, _ peer: PeerCredentials?, _ match: Router.Match) -> Result<Tenant?, APIError> {
+        if case .found(let route, _) = match, route.isOpen { return .success(nil) }
+        return Result { () throws(APIError) in try tenants.identify(head, peer) }
+    }
+
+    /// Nobody who is no tenant finds out more than that, whatever the target is.
     private func enter(_ exchange: Exchange) {
         let match = inferenceRouter.match(exchange.request.head)
-        if case .found(let found, _) = match, found.isOpen { return route(exchange, match, "inference") }
-        do throws(APIError) {
-            exchange.tenant = try tenants.identify(exchange)
-        } catch {
-            metrics.countAnswer(route: "-", status: error.status)
-            logger.debug("refused", metadata: ["socket": "inference", "status": "\(error.status.code)", "uid": "\(exchange.userID)", "reason": "\(error.message)"])
-            return exchange.respond(error)
+        switch identity(exchange.request.head, exchange.peer, match) {
+        case .success(let tenant):
+            exchange.tenant = tenant
+            route(exchange, match, "inference")
+        case .failure(let error):
+            count(refusal: error, of: exchange.peer)
+            exchange.respond(error)
         }
-        route(exchange, match, "inference")
+    }
+
+    private func count(refusal error: APIError, of peer: PeerCredentials?) {
+        metrics.countAnswer(route: "-", status: error.status)
+        logger.debug("refused", metadata: ["status": "\(error.status.code)", "uid": "\(peer.map { String($0.userID) } ?? "?")", "reason": "\(error.message)"])
     }
 
     private func route(_ exchange: Exchange, _ match: Router.Match, _ socket: String) {
@@ -229,7 +243,7 @@ final class Server {
         do throws(APIError) { try tenants.beginPreparation(tenant, generates: generates) } catch { return exchange.respond(error) }
         preparing += 1
         let preparation = Preparation(service, tenant)
-        let body = exchange.request.body
+        let body = exchange.takeBody()
         preparations.add(tenant.name, { Result { () throws(APIError) in try work(preparation, body) } }) { [unowned self] result in
             preparing -= 1
             tenants.endPreparation(tenant.name)

@@ -34,6 +34,21 @@ extension ConnectionMachine.Action {
         #expect(machine.received(bytes("GET /4 HTTP/1.1\r\nHost: a\r\n\r\n"), now: 0).isEmpty)
     }
 
+    /// No body is kept for somebody who will not be answered.
+    @Test func callersAreRefusedAtTheHead() {
+        func machine() -> ConnectionMachine { ConnectionMachine(now: 0, isUpload: { $0.path == "/upload" }, refusal: { $0.path == "/open" ? nil : .missingKey }) }
+        for start in ["POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000", "POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked", "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4"] {
+            var machine = machine()
+            let actions = machine.received(bytes(start + "\r\n\r\n"), now: 0)
+            #expect(actions.count == 2 && actions[0].text?.hasPrefix("HTTP/1.1 401") == true && actions[0].text?.contains("Connection: close") == true && actions[1] == .linger, "\(start)")
+            #expect(machine.received(bytes("abcdGET / HTTP/1.1\r\nHost: a\r\n\r\n"), now: 0).isEmpty, "nothing after it is a request")
+        }
+        var other = machine()
+        #expect(other.received(bytes("POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"), now: 0).compactMap(\.request).count == 1)
+        var bare = machine()
+        #expect(bare.received(bytes("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), now: 0).compactMap(\.request).count == 1, "whoever answers it refuses it, and the connection goes on")
+    }
+
     @Test func timeouts() {
         let second: UInt64 = 1_000_000_000
         var header = ConnectionMachine(now: 0)

@@ -41,6 +41,7 @@ final class ScriptedGeneration: GenerationService {
         var cancelled: [RequestID] = []
         var isStopped = false
         var policies: [TenantName: TenantPolicy] = [:]
+        var pages = 10
     }
 
     private let state = Mutex(State())
@@ -126,7 +127,7 @@ final class ScriptedGeneration: GenerationService {
 
     func status(reply: @escaping @Sendable (EngineStatus) -> Void) {
         var status = EngineStatus()
-        status.pages = 10
+        status.pages = state.withLock { $0.pages }
         status.freePages = 6
         status.pageBytes = 65_536
         status.classes = [.init(name: "kv", pages: 4, wasteBytes: 512)]
@@ -151,6 +152,8 @@ final class ScriptedGeneration: GenerationService {
 
     var submitted: [GenerationRequest] { state.withLock { $0.submitted } }
     var policies: [TenantName: TenantPolicy] { state.withLock { $0.policies } }
+    /// Of the pool.
+    func setPages(_ pages: Int) { state.withLock { $0.pages = pages } }
     var cancelledCount: Int { state.withLock { $0.cancelled.count } }
     var runningCount: Int { state.withLock { $0.running.count } }
 }

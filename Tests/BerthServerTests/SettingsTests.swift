@@ -131,7 +131,7 @@ import Testing
         let text = try Configuration.text(ofFile: path)
         let all = text.split(separator: "\n").filter { $0.contains("=") && !$0.hasPrefix("# ") }.map { $0.hasPrefix("#") ? $0.dropFirst() : $0 }.joined(separator: "\n")
         guard case .run(let full) = try Configuration.read(arguments: ["--config", "f"], environment: [:], readFile: { _ in all }) else { return }
-        #expect(full.weights == .int8 && full.memory != nil)
+        #expect(full.weights == .int8 && full.memory != nil && full.tenants.proxyUsers == [33])
     }
 
     @Test func theExampleTenantsAreValid() throws {

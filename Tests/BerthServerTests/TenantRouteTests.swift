@@ -91,7 +91,7 @@ extension Answer {
             for method in [.get, .post, .delete, .head, .options, .put, HTTPRequest.Method("BREW")!] {
                 for target in targets {
                     // "/health/ready" and its like are open to GET and HEAD alone.
-                    client.request(method, target, method == .post ? [:] : nil)
+                    client.request(method, target)
                     #expect(client.answer().status == .unauthorized, "\(method) \(target)")
                 }
                 client.request(method, "/health/ready")
@@ -101,16 +101,20 @@ extension Answer {
             #expect(client.answer().status == .unauthorized)
             for target in ["/health", "/health/live", "//health//live", "/health/ready?x=1", "http://berth/health/live"] { #expect(client.get(target).status == .ok, "\(target)") }
             for body in [#"{"prompt": "a"}"#, "{", ""] {
+                let client = TestClient.of(user, daemon.socket, key: key)
                 client.request(.post, "/v1/completions", raw: Array(body.utf8))
-                #expect(client.answer().status == .unauthorized)
+                let answer = client.answer()
+                #expect(answer.status == .unauthorized && !answer.keepsAlive)
             }
         }
         #expect(daemon.generation.submitted.count == 1, "the daemon's own")
-        // An upload is refused before its content is read.
-        let upload = TestClient.of(9, daemon.socket)
-        upload.expect(.post)
-        upload.send("POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=XyZ\r\nContent-Length: 100000000\r\n\r\n--XyZ")
-        #expect(upload.answer().status == .unauthorized && state.contents.isEmpty)
+        // A body is refused before it is read.
+        for (path, length) in [("/v1/files", 100_000_000), ("/v1/completions", 4_000_000), ("/v1/nope", 4_000_000)] {
+            let upload = TestClient.of(9, daemon.socket)
+            upload.expect(.post)
+            upload.send("POST \(path) HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=XyZ\r\nContent-Length: \(length)\r\n\r\n--XyZ")
+            #expect(upload.answer().status == .unauthorized && state.contents.isEmpty)
+        }
         // Two keys in one request; a key where the version of HTTP is old; a header of another spelling.
         let raw = TestClient.of(9, daemon.socket)
         raw.expect(.get)
@@ -238,12 +242,36 @@ extension Answer {
 }
 
 @Suite(.enabled(if: mayBecomeOthers)) struct TenantLimitTests {
+    /// What is left of a batch whose tenant has gone does not run.
+    @Test func batchesOfAFormerTenant() {
+        let state = StateFolder()
+        let first = TestDaemon(state: state.path, adapters: adapters, tenants: tenants(three)).waitUntilReady()
+        let acme = TestClient.of(1001, first.socket)
+        let batch = acme.order([line("a", ["prompt": "a"]), line("b", ["prompt": "stall"])])
+        #expect(eventually { acme.batch(batch)["request_counts"]?["completed"] == 1 })
+        first.stop()
+        let without = "[tenant beta]\nuid = 1002\nadapters = *\n"
+        let second = TestDaemon(state: state.path, adapters: adapters, tenants: tenants(without)).waitUntilReady()
+        let beta = TestClient.of(1002, second.socket)
+        #expect(beta.get("/v1/batches/\(batch)").status == .notFound && beta.ended(beta.order([line("x", ["prompt": "a"])]))["status"] == "completed")
+        second.stop()
+        let third = TestDaemon(state: state.path, adapters: adapters, tenants: tenants(three)).waitUntilReady()
+        defer { third.stop() }
+        let again = TestClient.of(1001, third.socket)
+        let ended = again.ended(batch)
+        #expect(ended["request_counts"] == ["total": 2, "completed": 1, "failed": 1])
+        #expect(again.results(ended["error_file_id"]).first?["response"]?["status_code"] == 403)
+        #expect(second.generation.submitted.allSatisfy { $0.tenant.text != "acme" })
+    }
+
     @Test func limitsAreEnforcedAndCounted() {
         let text = "[tenant slow]\nuid = 1001\nmax-queued = 3\nmax-running = 2\nweight = 3\nkv-floor = 10%\n[tenant poor]\nuid = 1002\ntokens-per-minute = 60\n[tenant rich]\nuid = 1003\n"
         let daemon = TestDaemon(tenants: tenants(text)).waitUntilReady()
         defer { daemon.stop() }
         #expect(daemon.generation.policies[TenantName("slow")!]?.maxRunning == 2 && daemon.generation.policies[TenantName("slow")!]?.weight == 3)
         #expect(daemon.generation.policies[TenantName("slow")!]?.kv.floorPages == 1 && daemon.generation.policies.count == 3)
+        daemon.generation.setPages(50)
+        #expect(eventually { daemon.generation.policies[TenantName("slow")!]?.kv.floorPages == 5 }, "per cent are of what the pool has now")
         let (waiting, slow, poor) = (TestClient.of(1001, daemon.socket), TestClient.of(1001, daemon.socket), TestClient.of(1002, daemon.socket))
         waiting.request(.post, "/v1/completions", ["prompt": "stall", "n": 2])
         #expect(eventually { daemon.generation.runningCount == 2 })

@@ -8,6 +8,7 @@
 // given on piece by piece; whoever takes it may pause it, and may refuse it before it is complete.
 // One request is answered at a time; pipelined ones wait as bytes in the parser. Reading goes on while an answer is under
 // way, since that is how a client that leaves is noticed, until `Limits.pipelinedBytes` have piled up.
+// Whoever may not be answered is refused when the head is there: no body is kept for a caller that nobody knows.
 // Lingering: after an error the client may still be sending (a body that is too large). Closing then would destroy the answer before it
 // is read, so what comes is thrown away for a moment first.
 
@@ -69,14 +70,18 @@ struct ConnectionMachine {
 
     private var parser: RequestParser
     private let isUpload: @Sendable (RequestHead) -> Bool
+    private let refusal: (RequestHead) -> APIError?
     private var state: State
     private var exchange: UInt64 = 0
     private var isReadingPaused = false
     private var isDraining = false
 
-    /// - Parameter isUpload: which requests have their body given on as it arrives.
-    init(now: UInt64, isUpload: @escaping @Sendable (RequestHead) -> Bool = { _ in false }) {
+    /// - Parameters:
+    ///   - isUpload: which requests have their body given on as it arrives.
+    ///   - refusal: why a request is not worth its body; asked only where it has one.
+    init(now: UInt64, isUpload: @escaping @Sendable (RequestHead) -> Bool = { _ in false }, refusal: @escaping (RequestHead) -> APIError? = { _ in nil }) {
         self.isUpload = isUpload
+        self.refusal = refusal
         parser = RequestParser { isUpload($0) ? Limits.uploadFileBytes + Limits.uploadExtraBytes : Limits.bodyBytes }
         state = .idle(since: now)
     }
@@ -125,6 +130,10 @@ struct ConnectionMachine {
                 }
                 switch (event, state) {
                 case (.head(let head), _):
+                    if head.framing != .none, let error = refusal(head) {
+                        refuse(error, now, &actions)
+                        continue
+                    }
                     if head.expectsContinue, parser.bufferedBytes == 0 { actions.append(.write(ResponseEncoder.continue)) }
                     if isUpload(head) {
                         exchange += 1

@@ -9,7 +9,7 @@ import BerthLoop
 import HTTPTypes
 
 final class Exchange {
-    let request: IncomingRequest
+    private(set) var request: IncomingRequest
     let peer: PeerCredentials?
     let startNanoseconds: UInt64
     /// Whose it is; nil on the admin socket and on routes that anybody may call.
@@ -40,6 +40,12 @@ final class Exchange {
 
     /// For the log.
     var userID: String { peer.map { String($0.userID) } ?? "?" }
+
+    /// The body, which is not kept here any longer: an answer may take long, and there may be thousands.
+    func takeBody() -> [UInt8] {
+        defer { request.body = [] }
+        return request.body
+    }
 
     func respond(_ response: Response) {
         guard let session = finish(response.status) else { return }

@@ -16,7 +16,13 @@ final class Listening {
     /// All sessions are gone, after `drain`.
     var onEmpty: (() -> Void)?
 
-    init(_ listener: Listener, logger: Logger, isUpload: @escaping @Sendable (RequestHead) -> Bool, handle: @escaping (Exchange) -> Void) {
+    /// - Parameters:
+    ///   - refusal: why a request with a body is refused when its head is there.
+    ///   - handle: answers a request.
+    init(
+        _ listener: Listener, logger: Logger, isUpload: @escaping @Sendable (RequestHead) -> Bool,
+        refusal: @escaping (RequestHead, PeerCredentials?) -> APIError? = { _, _ in nil }, handle: @escaping (Exchange) -> Void
+    ) {
         self.listener = listener
         self.logger = logger
         listener.start(onConnection: { [unowned self] connection in
@@ -27,7 +33,7 @@ final class Listening {
                 return connection.close()
             }
             sessionsOfUsers[user] = mine + 1
-            let session = ClientSession(connection, isUpload: isUpload, handle: handle) { [weak self] session in
+            let session = ClientSession(connection, isUpload: isUpload, refusal: refusal, handle: handle) { [weak self] session in
                 guard let self else { return }
                 sessions[ObjectIdentifier(session)] = nil
                 let rest = (sessionsOfUsers[user] ?? 1) - 1

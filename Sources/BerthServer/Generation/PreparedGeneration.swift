@@ -168,7 +168,7 @@ struct Preparation: Sendable {
         return card(name, created: adapter.created)
     }
 
-    private func mayUse(_ name: AdapterName) -> Bool { adapters.audience(of: name).map { tenant.mayUse(name, $0) } ?? false }
+    private func mayUse(_ name: AdapterName) -> Bool { tenant.mayUse(name, adapters.audience(of: name)) }
 
     private var baseCard: ModelCard {
         ModelCard(id: description.name, created: description.created, parent: nil, contextLength: description.contextLength)

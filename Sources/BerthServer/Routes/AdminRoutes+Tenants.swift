@@ -23,21 +23,32 @@ extension Server {
         }
     }
 
-    /// Tells the engine what tenants may have. The pool's size is asked for first: shares are of what it has now.
+    /// Tells the engine what tenants may have. The pool's size is asked for first: per cent are of what it has now.
     func applyTenantPolicies() {
-        guard let service, !tenants.configuration.isEmpty || tenants.hasToldEngine else { return }
-        let isAsked = replies.expect { [unowned self] (status: EngineStatus) in
-            let policies = Dictionary(uniqueKeysWithValues: tenants.configuration.tenants.map { ($0.key, $0.value.policy(pages: status.pages, pageBytes: status.pageBytes)) })
-            let floors = policies.values.reduce(0) { $0 + $1.kv.floorPages }
-            if floors > status.pages { logger.error("the kv-floors of all tenants are \(floors) pages, and the pool has \(status.pages)") }
-            let isTold = replies.expect { [unowned self] (isTaken: Bool) in
-                if !isTaken { logger.error("the engine takes no commands now: tenants have their limits of before") }
-            }
-            guard let isTold else { return logger.error("too many questions are waiting: tenants have their limits of before") }
-            tenants.hasToldEngine = true
-            service.generation.setTenants(policies, reply: isTold)
+        guard !tenants.configuration.isEmpty || tenants.pagesOfPolicies != nil else { return }
+        askForPool { [unowned self] status in tellEngine(status) }
+    }
+
+    /// The pool may have become larger or smaller since the engine was told. Call it about once a second.
+    func followPool() {
+        guard tenants.pagesOfPolicies != nil, tenants.configuration.tenants.values.contains(where: \.hasSharesOfThePool) else { return }
+        askForPool { [unowned self] status in if status.pages != tenants.pagesOfPolicies { tellEngine(status) } }
+    }
+
+    private func askForPool(_ answer: @escaping (EngineStatus) -> Void) {
+        guard let service, let reply = replies.expect(answer) else { return }
+        service.generation.status(reply: reply)
+    }
+
+    private func tellEngine(_ status: EngineStatus) {
+        let policies = Dictionary(uniqueKeysWithValues: tenants.configuration.tenants.map { ($0.key, $0.value.policy(pages: status.pages, pageBytes: status.pageBytes)) })
+        let floors = policies.values.reduce(0) { $0 + $1.kv.floorPages }
+        if floors > status.pages { logger.error("the kv-floors of all tenants are \(floors) pages, and the pool has \(status.pages)") }
+        let reply = replies.expect { [unowned self] (isTaken: Bool) in
+            if !isTaken { logger.error("the engine takes no commands now: tenants have their limits of before") }
         }
-        guard let isAsked else { return logger.error("too many questions are waiting: tenants have their limits of before") }
-        service.generation.status(reply: isAsked)
+        guard let service, let reply else { return logger.error("too many questions are waiting: tenants have their limits of before") }
+        tenants.pagesOfPolicies = status.pages
+        service.generation.setTenants(policies, reply: reply)
     }
 }

@@ -7,13 +7,15 @@ struct Tenant: Sendable, Equatable {
     let name: TenantName
     let settings: TenantSettings
 
-    /// Whether it may see and use an adapter.
-    /// - Parameter audience: whom the adapter was loaded for.
-    func mayUse(_ adapter: AdapterName, _ audience: AdapterAudience) -> Bool {
-        switch audience {
+    /// Whether it may see and use an adapter. The work is the same for one that is another's and for one that does not exist.
+    /// - Parameter audience: whom the adapter was loaded for; nil where there is no such adapter.
+    func mayUse(_ adapter: AdapterName, _ audience: AdapterAudience?) -> Bool {
+        let isMatched = settings.adapters.contains { $0.matches(adapter) }
+        return switch audience {
+        case nil: false
         case .everybody: true
         case .only(let tenants): tenants.contains(name)
-        case .unsaid: settings.adapters.contains { $0.matches(adapter) }
+        case .unsaid: isMatched
         }
     }
 }

@@ -1,6 +1,6 @@
 // The door's desk: says who comes, lets in or refuses, and keeps each tenant's account.
 //
-// A request is identified before anything else is looked at (`identify`); what holds for its tenant goes with it. Accounts of users whom no section names
+// A request is identified before anything else is done with it (`identify`); what holds for its tenant goes with it. Accounts of users whom no section names
 // are made when they come, and forgotten when there are too many and they ask for nothing. Loop thread only.
 
 import BerthCore
@@ -18,8 +18,8 @@ final class TenantDesk {
     /// Files of all tenants on their way in.
     private var uploads = 0
     private let now: () -> UInt64
-    /// The engine has had policies, so that it has to hear when there are none any more.
-    var hasToldEngine = false
+    /// The pool's when the engine was last told what tenants may have; nil where it never was.
+    var pagesOfPolicies: Int?
 
     init(_ configuration: TenantConfiguration, now: @escaping () -> UInt64 = { Loop.monotonicNanoseconds }) {
         self.configuration = configuration
@@ -37,8 +37,8 @@ final class TenantDesk {
     // MARK: who
 
     /// - Throws: 401 or 403.
-    func identify(_ exchange: Exchange) throws(APIError) -> Tenant {
-        let name = try directory.tenant(peer: exchange.peer, fields: exchange.request.head.fields)
+    func identify(_ head: RequestHead, _ peer: PeerCredentials?) throws(APIError) -> Tenant {
+        let name = try directory.tenant(peer: peer, fields: head.fields)
         guard let tenant = tenant(name) else { preconditionFailure("the directory knows a tenant that the configuration does not") }
         return tenant
     }

@@ -60,6 +60,11 @@ public struct TenantSettings: Sendable, Equatable {
 
     var batchQuota: BatchQuota { BatchQuota(bytes: batchBytes?.bytes, lines: batchLines) }
 
+    /// What the engine is told depends on how large the pool is.
+    var hasSharesOfThePool: Bool {
+        [kvFloor, kvCeiling].contains { if case .percent = $0 { true } else { false } }
+    }
+
     /// What the engine has to know of it.
     /// - Parameters:
     ///   - pages: of the pool.

@@ -104,6 +104,9 @@ public enum Limits {
     public static let headerBytes = 16 << 10
     public static let headerFields = 64
     public static let bodyBytes = 4 << 20
+    /// Bodies of the inference socket that are being received or read, all together; and what is set aside at first for one whose length is not said.
+    public static let bodiesBytes = 32 << 20
+    public static let unknownBodyBytes = 16 << 10
     /// The line before a chunk of a chunked body: its size and extensions.
     public static let chunkLineBytes = 256
     /// One server-sent event, as a client reads it.

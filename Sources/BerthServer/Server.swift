@@ -62,12 +62,19 @@ final class Server {
     // MARK: life
 
     func listenForInference(_ listener: Listener) {
-        let refusal: (RequestHead, PeerCredentials?) -> APIError? = { [unowned self] head, peer in
-            guard case .failure(let error) = identity(head, peer, inferenceRouter.match(head)) else { return nil }
-            count(refusal: error, of: peer)
-            return error
+        let admission: (RequestHead, PeerCredentials?) -> Result<BodyLease?, APIError> = { [unowned self] head, peer in
+            let lease = identity(head, peer, inferenceRouter.match(head)).flatMap { tenant in
+                Result { () throws(APIError) -> BodyLease? in
+                    // An upload is not collected. Of a body of unknown length more is taken as it comes.
+                    guard let tenant, !inferenceRouter.isUpload(head) else { return nil }
+                    let bytes = if case .length(let length) = head.framing { length } else { Limits.unknownBodyBytes }
+                    return try tenants.leaseBody(of: tenant.name, bytes: bytes)
+                }
+            }
+            if case .failure(let error) = lease { count(refusal: error, of: peer) }
+            return lease
         }
-        listenings.append(Listening(listener, logger: logger, isUpload: inferenceRouter.isUpload, refusal: refusal) { [unowned self] in enter($0) })
+        listenings.append(Listening(listener, logger: logger, isUpload: inferenceRouter.isUpload, admission: admission) { [unowned self] in enter($0) })
     }
 
     /// Whoever could open the socket may do everything on it.
@@ -243,8 +250,9 @@ final class Server {
         do throws(APIError) { try tenants.beginPreparation(tenant, generates: generates) } catch { return exchange.respond(error) }
         preparing += 1
         let preparation = Preparation(service, tenant)
-        let body = exchange.takeBody()
+        let (body, lease) = exchange.takeBody()
         preparations.add(tenant.name, { Result { () throws(APIError) in try work(preparation, body) } }) { [unowned self] result in
+            withExtendedLifetime(lease) {}  // until the body has been read
             preparing -= 1
             tenants.endPreparation(tenant.name)
             if !exchange.isAbandoned {

@@ -1,6 +1,7 @@
 // Buckets and queues of a tenant, with a clock that the test holds.
 
 import BerthCore
+import BerthEngine
 import BerthHTTP
 import Testing
 
@@ -148,5 +149,28 @@ import Testing
             }
             #expect(queue.isEmpty == model.isEmpty)
         }
+    }
+}
+
+@Suite struct TenantPageTests {
+    /// However many tenants come, the page stays small, sums are kept, and no series changes whose it is.
+    @Test func theMetricsAreBounded() {
+        func report(_ name: String, _ tokens: Int) -> TenantReport {
+            var status = TenantStatus(tenant: TenantName(name)!)
+            status.use.promptTokens = tokens
+            return TenantReport(name: status.tenant, settings: nil, standing: TenantAccount(), status: status)
+        }
+        func lines(_ reports: [TenantReport], _ series: inout TenantSeries) -> [Substring] {
+            var page = PrometheusPage(label: "model_name", value: "m")
+            page.add(reports, series: series.names(reports.map(\.name)))
+            return page.text.split(separator: "\n").filter { $0.hasPrefix("berth_tenant_prompt_tokens_total") }
+        }
+        var series = TenantSeries()
+        let first = (0..<60).map { report("uid:\(1000 + $0)", 1) }
+        #expect(lines(first, &series).count == 60)
+        let all = (0..<300).map { report("uid:\($0)", 10) } + first
+        let page = lines(all, &series)
+        #expect(page.count == Limits.tenantSeries + 1 && page.contains("berth_tenant_prompt_tokens_total{model_name=\"m\",tenant=\"uid:1000\"} 1"))
+        #expect(page.contains("berth_tenant_prompt_tokens_total{model_name=\"m\",tenant=\"others\"} \(10 * (300 - 40))"))
     }
 }

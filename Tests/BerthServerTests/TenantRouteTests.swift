@@ -382,6 +382,18 @@ extension Answer {
         #expect(uploads.count == Limits.uploads / 2 && refused?.fields[.berthLimit] == "queue-share")
         #expect(TestClient.of(1002, daemon.socket).upload(form([1])).status == .ok)
 
+        // Bodies that never end: half of the room, and none of anybody else's.
+        var bodies: [TestClient] = []
+        for _ in 0..<(Limits.bodiesBytes / Limits.bodyBytes / 2) {
+            let client = TestClient.of(1001, daemon.socket)
+            client.send("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: \(Limits.bodyBytes)\r\n\r\n{")
+            bodies.append(client)
+        }
+        #expect(eventually { TestClient.of(1001, daemon.socket).post("/v1/completions", ["prompt": "a", "max_tokens": 1]).fields[.berthLimit] == "queue-share" })
+        #expect(TestClient.of(1002, daemon.socket).post("/v1/completions", ["prompt": "a", "max_tokens": 1]).status == .ok)
+        bodies.removeAll()
+        #expect(eventually { TestClient.of(1001, daemon.socket).post("/v1/completions", ["prompt": "a", "max_tokens": 1]).status == .ok })
+
         var idle: [TestClient] = []
         while idle.count < Limits.connections {
             let client = TestClient.of(1001, daemon.socket)

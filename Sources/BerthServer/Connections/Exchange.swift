@@ -41,10 +41,10 @@ final class Exchange {
     /// For the log.
     var userID: String { peer.map { String($0.userID) } ?? "?" }
 
-    /// The body, which is not kept here any longer: an answer may take long, and there may be thousands.
-    func takeBody() -> [UInt8] {
-        defer { request.body = [] }
-        return request.body
+    /// The body and its room, which are not kept here any longer: an answer may take long, and there may be thousands.
+    func takeBody() -> ([UInt8], BodyLease?) {
+        defer { (request.body, request.lease) = ([], nil) }
+        return (request.body, request.lease)
     }
 
     func respond(_ response: Response) {

@@ -17,11 +17,11 @@ final class Listening {
     var onEmpty: (() -> Void)?
 
     /// - Parameters:
-    ///   - refusal: why a request with a body is refused when its head is there.
+    ///   - admission: gives a request's body its room, or says why it gets none, when its head is there.
     ///   - handle: answers a request.
     init(
         _ listener: Listener, logger: Logger, isUpload: @escaping @Sendable (RequestHead) -> Bool,
-        refusal: @escaping (RequestHead, PeerCredentials?) -> APIError? = { _, _ in nil }, handle: @escaping (Exchange) -> Void
+        admission: @escaping (RequestHead, PeerCredentials?) -> Result<BodyLease?, APIError> = { _, _ in .success(nil) }, handle: @escaping (Exchange) -> Void
     ) {
         self.listener = listener
         self.logger = logger
@@ -33,7 +33,7 @@ final class Listening {
                 return connection.close()
             }
             sessionsOfUsers[user] = mine + 1
-            let session = ClientSession(connection, isUpload: isUpload, refusal: refusal, handle: handle) { [weak self] session in
+            let session = ClientSession(connection, isUpload: isUpload, admission: admission, handle: handle) { [weak self] session in
                 guard let self else { return }
                 sessions[ObjectIdentifier(session)] = nil
                 let rest = (sessionsOfUsers[user] ?? 1) - 1

@@ -8,6 +8,8 @@ import BerthHTTP
 struct TenantAccount {
     /// Bodies on worker threads.
     var preparing = 0
+    /// Bodies that are being received or read.
+    var bodyBytes = 0
     /// Files on their way in.
     var uploading = 0
     /// Sequences that are in the engine and have no token yet, those that have one, and those of batches, which nobody waits for.
@@ -20,7 +22,7 @@ struct TenantAccount {
     private(set) var refusals: [TenantLimit: UInt64] = [:]
 
     var sequences: Int { waiting + running + bulk }
-    var isIdle: Bool { preparing == 0 && uploading == 0 && sequences == 0 }
+    var isIdle: Bool { preparing == 0 && uploading == 0 && bodyBytes == 0 && sequences == 0 }
 
     mutating func setRate(_ tokensPerMinute: Int?, now: UInt64) {
         guard let tokensPerMinute else { return bucket = nil }

@@ -15,6 +15,8 @@ final class TenantDesk {
     private var sequences = 0
     /// Bodies of all tenants on worker threads.
     private var preparing = 0
+    /// Bodies of all tenants that are being received or read, in bytes.
+    private var bodyBytes = 0
     /// Files of all tenants on their way in.
     private var uploads = 0
     private let now: () -> UInt64
@@ -67,6 +69,28 @@ final class TenantDesk {
     func endPreparation(_ name: TenantName) {
         preparing -= 1
         account(name) { $0.preparing -= 1 }
+    }
+
+    /// Room for a body on its way in.
+    /// - Throws: 503 where there is none, 429 where that is the tenant's own doing.
+    func leaseBody(of name: TenantName, bytes: Int) throws(APIError) -> BodyLease {
+        guard resizeBodies(of: name, by: bytes) else {
+            guard standing(of: name).bodyBytes > 0 else { throw .unavailable("There is no room for the body.", code: "overloaded") }
+            count(refusal: .queueShare, of: name)
+            throw .limited(.queueShare, "Bodies of this tenant take as much room as they leave to others.", retryAfterSeconds: 1)
+        }
+        return BodyLease(bytes: bytes) { [self] change in resizeBodies(of: name, by: change) }
+    }
+
+    private func resizeBodies(of name: TenantName, by change: Int) -> Bool {
+        let mine = standing(of: name).bodyBytes
+        if change > 0 {
+            let left = Limits.bodiesBytes - bodyBytes - change
+            guard left >= 0, mine <= left else { return false }
+        }
+        bodyBytes += change
+        account(name) { $0.bodyBytes += change }
+        return true
     }
 
     /// - Throws: 503 where no further file can be taken, 429 where that is the tenant's own doing.

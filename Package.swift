@@ -54,7 +54,7 @@ let package = Package(
             .product(name: "HeapModule", package: "swift-collections"),
         ]),
         berth("BerthLoop", ["BerthCore", "CUV", "CLinux"]),
-        berth("BerthHTTP", ["BerthCore", .product(name: "HTTPTypes", package: "swift-http-types")]),
+        berth("BerthHTTP", ["BerthCore", "CSodium", .product(name: "HTTPTypes", package: "swift-http-types")]),
         berth("BerthBatches", ["BerthCore", "CSQLite"]),
         berth("BerthServer", [
             "BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels", "BerthEngine", "BerthLoop", "BerthHTTP", "BerthBatches",

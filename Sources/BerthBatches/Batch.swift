@@ -38,6 +38,7 @@ public struct Batch: Sendable, Equatable {
     /// Its row.
     let number: Int
     public let id: String
+    public let tenant: TenantName
     public let endpoint: String
     public let window: String
     public let input: String
@@ -91,13 +92,14 @@ public struct Batch: Sendable, Equatable {
     private static let timeNames = ["in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"]
     static let columns = """
         number, id, endpoint, window, input, metadata, output_life, status, stage, ending, errors, created, expires, scanned_bytes, scanned_lines, good_lines,
-        failed_lines, prompt_tokens, completion_tokens, output, error_output, last_number, \(timeNames.joined(separator: ", "))
+        failed_lines, prompt_tokens, completion_tokens, output, error_output, last_number, tenant, \(timeNames.joined(separator: ", "))
         """
 
     init(_ row: Row) throws(BatchError) {
-        guard let status = Status(rawValue: row.text(7)), let stage = Stage(rawValue: row.int(8)) else {
-            throw BatchError(.storage, "A batch in an unknown state.")
+        guard let status = Status(rawValue: row.text(7)), let stage = Stage(rawValue: row.int(8)), let tenant = TenantName(row.text(22)) else {
+            throw BatchError(.storage, "A batch in an unknown state, or of no tenant.")
         }
+        self.tenant = tenant
         func json(_ column: Int32) -> JSON? { row.optionalText(column).flatMap { try? JSON(parsing: $0) } }
         (number, id, endpoint, window, input) = (row.int(0), row.text(1), row.text(2), row.text(3), row.text(4))
         (metadata, outputLife, self.status, self.stage) = (json(5), row.optionalInt(6), status, stage)
@@ -106,7 +108,7 @@ public struct Batch: Sendable, Equatable {
         (scannedBytes, scannedLines, goodLines, failedLines) = (row.int(13), row.int(14), row.int(15), row.int(16))
         (promptTokens, completionTokens, output, errorOutput) = (row.int(17), row.int(18), row.optionalText(19), row.optionalText(20))
         lastNumber = row.int(21)
-        times = Self.timeNames.enumerated().map { ($0.element, row.optionalInt(Int32(22 + $0.offset))) }
+        times = Self.timeNames.enumerated().map { ($0.element, row.optionalInt(Int32(23 + $0.offset))) }
     }
 }
 

@@ -27,8 +27,17 @@ public struct BatchError: Error, Sendable, Equatable, CustomStringConvertible {
     public let parameter: String?
     /// For the log: what the operating system or SQLite said, and about which file.
     public let detail: String?
+    /// With `.quota`: which of the tenant's own is exceeded; nil where it is one of the whole store.
+    public let quota: Quota?
 
-    public init(_ code: Code, _ message: String, parameter: String? = nil, detail: String? = nil) {
+    public enum Quota: String, Sendable {
+        case bytes, lines
+        /// More would leave others less than this tenant has.
+        case share
+    }
+
+    public init(_ code: Code, _ message: String, parameter: String? = nil, detail: String? = nil, quota: Quota? = nil) {
+        self.quota = quota
         self.code = code
         self.message = message
         self.parameter = parameter

@@ -5,6 +5,7 @@ import BerthCore
 /// A line to be answered.
 public struct ClaimedLine: Sendable {
     public let batch: String
+    public let tenant: TenantName
     let batchNumber: Int
     /// Counts the input's lines from 1.
     public let number: Int
@@ -41,18 +42,22 @@ public struct FinishedLine: Sendable {
 extension BatchStore {
     static func lineID(_ batch: String, _ number: Int) -> String { "batch_req_\(batch.dropFirst("batch_".count))_\(number)" }
 
-    /// Lines that nobody answers yet, the same number of each running batch as far as there are so many. None is given twice, as long as this store
-    /// is open; what is not finished when it is closed, the next one gives again.
-    /// - Parameter bytes: no further line is taken once there are so many.
-    public func claim(lines count: Int, bytes: Int) throws(BatchError) -> [ClaimedLine] {
+    /// Lines that nobody answers yet: the same number of each tenant, and among a tenant's of each running batch, as far as there are so many. None is
+    /// given twice, as long as this store is open; what is not finished when it is closed, the next one gives again.
+    /// - Parameters:
+    ///   - bytes: no further line is taken once there are so many.
+    ///   - held: tenants of which no line is wanted now.
+    public func claim(lines count: Int, bytes: Int, exceptOf held: Set<TenantName> = []) throws(BatchError) -> [ClaimedLine] {
         var batches = try database.rows("SELECT \(Batch.columns) FROM batches WHERE stage = 1 ORDER BY number") { row throws(BatchError) in try Batch(row) }
+        batches.removeAll { held.contains($0.tenant) }
         var lines: [ClaimedLine] = []
         var taken = 0
         while !batches.isEmpty, lines.count < count, taken < bytes {
             var further: [Batch] = []
-            let share = max(1, (count - lines.count) / batches.count)
+            let left = count - lines.count
+            let batchesOf = Dictionary(grouping: batches, by: \.tenant).mapValues(\.count)
             for batch in batches {
-                let few = min(share, count - lines.count)
+                let few = min(max(1, left / batchesOf.count / batchesOf[batch.tenant]!), count - lines.count)
                 guard few > 0, taken < bytes else { break }
                 let new = try claim(few, of: batch, bytes: bytes - taken)
                 lines += new.lines
@@ -80,12 +85,17 @@ extension BatchStore {
                 return (lines, true)
             }
             lines.append(ClaimedLine(
-                batch: batch.id, batchNumber: batch.number, number: place.number, customID: place.customID, endpoint: batch.endpoint, body: line.body.utf8,
+                batch: batch.id, tenant: batch.tenant, batchNumber: batch.number, number: place.number, customID: place.customID, endpoint: batch.endpoint, body: line.body.utf8,
                 bytes: place.bytes))
             taken += place.bytes
         }
         claimed[batch.number] = lines.last?.number
         return (lines, places.count < count && lines.count == places.count)
+    }
+
+    /// Takes lines back that nobody will answer for a while: they are given again. So may be later ones of their batches that are being answered.
+    public func giveBack(_ lines: [ClaimedLine]) {
+        for line in lines { if let last = claimed[line.batchNumber] { claimed[line.batchNumber] = min(last, line.number - 1) } }
     }
 
     /// The rest of the input cannot be read: its lines become errors, and other batches go on.

@@ -4,6 +4,8 @@
 // promised to a client is in the database before the client hears of it; contents are made durable before their row is written, so a content
 // without a row is what a killed daemon left, and is removed at the next start.
 //
+// Every file and every batch belongs to a tenant. Calls that answer clients name one, and know nothing of the others'.
+//
 // Belongs to one thread. Time and randomness are passed in.
 
 import BerthCore
@@ -22,7 +24,8 @@ public final class BatchStore {
     var stuck: Set<Int> = []
 
     /// Opens what is in `directory`, which is made where it is missing.
-    public init(directory: String, random: any RandomNumberGenerator) throws(BatchError) {
+    /// - Parameter heir: who gets what was stored before there were tenants.
+    public init(directory: String, random: any RandomNumberGenerator, heir: TenantName) throws(BatchError) {
         self.directory = directory
         self.random = random
         for end in directory.indices.dropFirst() where directory[end] == "/" { mkdir(String(directory[..<end]), 0o755) }
@@ -39,6 +42,7 @@ public final class BatchStore {
         do throws(BatchError) {
             database = try Database(path: directory + "/batches.db")
             try Schema.migrate(database)
+            for table in ["files", "batches"] { try database.run("UPDATE \(table) SET tenant = ? WHERE tenant = ''", .text(heir.text)) }
             try removeAbandonedContents()
         } catch {
             close(lock)
@@ -68,6 +72,19 @@ public final class BatchStore {
             }
             if name != ".", name != "..", !known.contains(name) { unlink(contentPath(name)) }
         }
+    }
+}
+
+/// What one tenant may keep; nil is no bound of its own.
+public struct BatchQuota: Sendable, Equatable {
+    /// Of its files.
+    public var bytes: Int?
+    /// Of its batches that have not ended.
+    public var lines: Int?
+
+    public init(bytes: Int? = nil, lines: Int? = nil) {
+        self.bytes = bytes
+        self.lines = lines
     }
 }
 

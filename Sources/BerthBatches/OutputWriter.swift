@@ -48,7 +48,7 @@ final class OutputWriter {
             guard let part else { continue }
             try part.file.commit(to: store.contentPath(part.id))
             files.append(StoredFile(
-                id: part.id, purpose: .batchOutput, name: "\(batch.id)_\(suffix).jsonl", bytes: part.file.bytes, created: now,
+                id: part.id, tenant: batch.tenant, purpose: .batchOutput, name: "\(batch.id)_\(suffix).jsonl", bytes: part.file.bytes, created: now,
                 expires: batch.outputLife.map { now + $0 }))
         }
         let status = batch.ending ?? .completed

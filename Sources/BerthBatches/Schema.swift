@@ -32,7 +32,14 @@ enum Schema {
             "CREATE UNIQUE INDEX lines_by_number ON lines (batch, number)",
             "CREATE UNIQUE INDEX lines_by_custom_id ON lines (batch, custom_id) WHERE custom_id IS NOT NULL",
             "CREATE INDEX lines_open ON lines (batch, number) WHERE state = 0",
-        ]
+        ],
+        [
+            // Whose they are. Empty where they are older than tenants: the store gives them to its heir when it opens.
+            "ALTER TABLE files ADD COLUMN tenant TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE batches ADD COLUMN tenant TEXT NOT NULL DEFAULT ''",
+            "CREATE INDEX files_of_tenants ON files (tenant, number)",
+            "CREATE INDEX batches_of_tenants ON batches (tenant, number)",
+        ],
     ]
 
     static func migrate(_ database: Database) throws(BatchError) {

@@ -11,6 +11,7 @@ public struct StoredFile: Sendable, Equatable {
     }
 
     public var id: String
+    public var tenant: TenantName
     public var purpose: Purpose
     /// As the client calls it; names no file of this machine.
     public var name: String
@@ -27,15 +28,19 @@ public struct StoredFile: Sendable, Equatable {
         ]
     }
 
-    static let columns = "id, purpose, name, bytes, created, expires"
+    static let columns = "id, purpose, name, bytes, created, expires, tenant"
 
     init(_ row: Row) throws(BatchError) {
-        guard let purpose = Purpose(rawValue: row.text(1)) else { throw BatchError(.storage, "A file of an unknown purpose.") }
-        self.init(id: row.text(0), purpose: purpose, name: row.text(2), bytes: row.int(3), created: row.int(4), expires: row.optionalInt(5))
+        guard let purpose = Purpose(rawValue: row.text(1)), let tenant = TenantName(row.text(6)) else {
+            throw BatchError(.storage, "A file of an unknown purpose, or of no tenant.")
+        }
+        self.init(
+            id: row.text(0), tenant: tenant, purpose: purpose, name: row.text(2), bytes: row.int(3), created: row.int(4), expires: row.optionalInt(5))
     }
 
-    init(id: String, purpose: Purpose, name: String, bytes: Int, created: Int, expires: Int?) {
+    init(id: String, tenant: TenantName, purpose: Purpose, name: String, bytes: Int, created: Int, expires: Int?) {
         self.id = id
+        self.tenant = tenant
         self.purpose = purpose
         self.name = name
         self.bytes = bytes

@@ -15,9 +15,13 @@ public struct BerthAdmin: Sendable {
     /// Registers the adapter in the directory `path` (as the daemon sees it) under `name`, replacing one of that name. Requests that run on the
     /// old one finish on it. Returns the receipt: modules matched, ranks, bytes, digest, and warnings
     /// of what is not used of it.
+    /// - Parameter tenants: who may use it, or "*" for all; nil leaves that as it is, which at first is what the configuration says of names.
     @discardableResult
-    public func loadAdapter(_ name: String, path: String, pinned: Bool = false) async throws(BerthClientError) -> JSON {
-        try await post("/v1/load_lora_adapter", ["lora_name": .string(name), "lora_path": .string(path), "pinned": .bool(pinned)])
+    public func loadAdapter(_ name: String, path: String, pinned: Bool = false, tenants: [String]? = nil) async throws(BerthClientError) -> JSON {
+        let fields: [(String, JSON?)] = [
+            ("lora_name", .string(name)), ("lora_path", .string(path)), ("pinned", .bool(pinned)), ("tenants", tenants.map { .array($0.map(JSON.string)) }),
+        ]
+        return try await post("/v1/load_lora_adapter", JSON(fields: fields))
     }
 
     /// Takes the adapter away; its memory is free when the last request on it ends.
@@ -61,7 +65,7 @@ public struct BerthAdmin: Sendable {
         }
     }
 
-    private func get(_ path: String) async throws(BerthClientError) -> JSON { try await Exchange.json(socketPath, .get, path) }
+    func get(_ path: String) async throws(BerthClientError) -> JSON { try await Exchange.json(socketPath, .get, path) }
 
     private func post(_ path: String, _ body: JSON) async throws(BerthClientError) -> JSON {
         try await Exchange.json(socketPath, .post, path, body: body)

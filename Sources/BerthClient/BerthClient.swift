@@ -15,7 +15,7 @@ import Glibc
 public struct BerthClient: Sendable {
     /// Path of the inference socket.
     public let socketPath: String
-    /// Sent as a bearer token.
+    /// Sent as a bearer key. A daemon without keys does not look at it.
     public var apiKey: String?
 
     public init(socketPath: String = BerthClient.defaultSocketPath, apiKey: String? = nil) {
@@ -26,8 +26,12 @@ public struct BerthClient: Sendable {
     /// Where a daemon with default settings listens: `$BERTH_SOCKET`, else in `$XDG_RUNTIME_DIR/berth` if that socket exists, else `/run/berth/berth.sock`.
     public static var defaultSocketPath: String { path(of: "berth.sock", variable: "BERTH_SOCKET") }
 
+    /// `$BERTH_API_KEY`, for programs that take their key from there.
+    public static var environmentKey: String? { value("BERTH_API_KEY") }
+
+    private static func value(_ name: String) -> String? { getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 } }
+
     static func path(of name: String, variable: String) -> String {
-        func value(_ name: String) -> String? { getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 } }
         if let path = value(variable) { return path }
         if let directory = value("XDG_RUNTIME_DIR") {
             let path = "\(directory)/berth/\(name)"

@@ -46,8 +46,13 @@ public enum BerthClientError: Error, Sendable, Equatable {
         public var code: String?
         /// Seconds after which a retry makes sense (429, 503).
         public var retryAfterSeconds: Int?
+        /// The tenant's limit that is reached, as the daemon's configuration calls it (429).
+        public var limit: String?
 
-        public init(status: Int, message: String, type: String? = nil, parameter: String? = nil, code: String? = nil, retryAfterSeconds: Int? = nil) {
+        public init(
+            status: Int, message: String, type: String? = nil, parameter: String? = nil, code: String? = nil, retryAfterSeconds: Int? = nil, limit: String? = nil
+        ) {
+            self.limit = limit
             self.status = status
             self.message = message
             self.type = type

@@ -68,6 +68,7 @@ final class Exchange: Sendable {
         guard head.status.kind != .successful else { return }
         var refusal = BerthClientError.Refusal(status: head.status.code, json: try? JSON(parsing: await wholeBody()))
         refusal.retryAfterSeconds = head.fields[.retryAfter].flatMap { Int($0) }
+        refusal.limit = head.fields[.berthLimit]
         throw .refused(refusal)
     }
 

@@ -27,7 +27,6 @@ public enum Limits {
 
     // MARK: adapters
     public static let adapterNameBytes = 128
-    public static let tenantNameBytes = 64
     /// Tenants whose sums are remembered while they have no request, and adapters whose sums are kept apart for one of them.
     public static let rememberedTenants = 8192
     public static let accountedAdapters = 1024
@@ -50,6 +49,20 @@ public enum Limits {
     /// Trees of blocks that are remembered though nothing is in them, and blocks that are looked at for the longest common beginning.
     public static let prefixScopes = 4096
     public static let prefixCandidates = 16
+
+    // MARK: tenants
+    public static let tenantNameBytes = 64
+    /// Tenants of a configuration, files of `tenants.d`, and what one line of a section may list.
+    public static let configuredTenants = 4096
+    public static let tenantFiles = 4096
+    public static let tenantListEntries = 1024
+    public static let apiKeyBytes = 256
+    /// Keys of all tenants: each request's is compared with every one.
+    public static let apiKeys = 16_384
+    /// Tenants that the door remembers while they ask for nothing.
+    public static let tenantAccounts = 8192
+    /// Tenants with series of their own in the metrics; the others share one.
+    public static let tenantSeries = 100
 
     // MARK: experts
     /// Experts that are read from disk at the same time, and threads that read them.
@@ -99,11 +112,15 @@ public enum Limits {
     public static let headerBytes = 16 << 10
     public static let headerFields = 64
     public static let bodyBytes = 4 << 20
+    /// Bodies of the inference socket that are being received or read, all together; and what is set aside at first for one whose length is not said.
+    public static let bodiesBytes = 32 << 20
+    public static let unknownBodyBytes = 16 << 10
     /// The line before a chunk of a chunked body: its size and extensions.
     public static let chunkLineBytes = 256
     /// One server-sent event, as a client reads it.
     public static let eventBytes = 16 << 20
-    public static let connections = 1024
+    /// Of one socket. No user has more than are left for others.
+    public static let connections = 2048
     /// Bytes that one connection may send ahead of the request being answered before it is not read from any more.
     public static let pipelinedBytes = 256 << 10
     public static let headerNanoseconds: UInt64 = 5_000_000_000
@@ -113,6 +130,8 @@ public enum Limits {
     public static let lingerNanoseconds: UInt64 = 2_000_000_000
     /// Requests whose bodies are being parsed and tokenised at one time; more are answered with 503.
     public static let preparingRequests = 512
+    /// How many of them at once: the worker threads of libuv.
+    public static let preparingWorkers = 4
     /// Answers of the engine thread (status, loading) that routes may wait for at one time.
     public static let pendingReplies = 256
     /// Event-stream bytes queued for one client: above the first its request pauses, above the second it is cancelled.

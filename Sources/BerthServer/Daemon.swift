@@ -91,7 +91,8 @@ public final class Daemon {
         self.logger = logger
         manager = ServiceManager(environment: environment)
         loop = try Loop()
-        server = try Server(loop, logger: logger, environment: .init(wallSeconds: { time(nil) }, random: SystemRandomNumberGenerator()))
+        server = try Server(loop, logger: logger, environment: .init(wallSeconds: { time(nil) }, random: SystemRandomNumberGenerator()), tenants: configuration.tenants)
+        if !configuration.tenants.isEmpty { logger.info("\(configuration.tenants.summary)") }
     }
 
     private func run(
@@ -257,8 +258,8 @@ public final class Daemon {
         let reply = server.replies.expect { [unowned self] (reload: AdapterReload) in
             isReloading = false
             let adapters: Logger.Metadata = ["adapters": "\(service.adapters.registered().count)"]
-            if let problem = reload.problem {
-                logger.error("reloaded in part: \(reload.summary)", metadata: adapters)
+            if let problem = server.reloadProblem ?? reload.problem {
+                logger.error("reloaded in part: \(reload.summary); \(problem)", metadata: adapters)
                 manager.ready(status: "\(status); the last reload failed: \(problem)")
             } else {
                 logger.notice("reloaded: \(reload.summary)", metadata: adapters)
@@ -288,15 +289,22 @@ public final class Daemon {
         service.adapters.rescan(isQuiet: true, reply: reply)
     }
 
-    /// What may change while the daemon runs is taken over; of the rest it is said that it waits for a restart.
+    /// What may change while the daemon runs is taken over; a configuration that cannot be used changes nothing.
     private func rereadSettings(for service: ModelService) {
         guard let rereadConfiguration else { return }
         do throws(ConfigurationError) {
             var fresh = try rereadConfiguration()
+            if fresh.tenants != server.tenants.configuration { logger.notice("\(fresh.tenants.summary)") }
+            server.tenants.replace(fresh.tenants)
+            server.applyTenantPolicies()
+            server.reloadProblem = nil
             service.memory?.configure(fresh.memory)
-            fresh.memory = configuration.memory
-            if fresh != configuration { logger.warning("settings other than memory have changed: they take effect with a restart") }
-        } catch { logger.error("the settings stay as they are: \(error)") }
+            (fresh.memory, fresh.tenants) = (configuration.memory, configuration.tenants)
+            if fresh != configuration { logger.warning("settings other than memory and tenants have changed: they take effect with a restart") }
+        } catch {
+            server.reloadProblem = "\(error)"
+            logger.error("the settings stay as they are: \(error)")
+        }
     }
 
     // MARK: ending

@@ -55,13 +55,14 @@ public struct AdapterListing: Sendable, Equatable {
     public var ranks: [Int]
     public var uses: Int
     public var isPinned: Bool
+    public var audience: AdapterAudience
     /// Why it was rejected.
     public var reason: String?
     public var warnings: [String]
 
     public init(
         name: AdapterName, state: String, bytes: Int? = nil, digest: String? = nil, modules: Int? = nil, ranks: [Int] = [], uses: Int = 0,
-        isPinned: Bool = false, reason: String? = nil, warnings: [String] = []
+        isPinned: Bool = false, audience: AdapterAudience = .unsaid, reason: String? = nil, warnings: [String] = []
     ) {
         self.name = name
         self.state = state
@@ -71,6 +72,7 @@ public struct AdapterListing: Sendable, Equatable {
         self.ranks = ranks
         self.uses = uses
         self.isPinned = isPinned
+        self.audience = audience
         self.reason = reason
         self.warnings = warnings
     }
@@ -80,14 +82,16 @@ public struct AdapterListing: Sendable, Equatable {
 public struct EngineStatus: Sendable, Equatable {
     public struct Request: Sendable, Equatable {
         public var id: RequestID
+        public var tenant: TenantName
         public var adapter: AdapterName?
         /// "waiting", "prefill" or "decode".
         public var state: String
         public var promptTokens: Int
         public var generatedTokens: Int
 
-        public init(id: RequestID, adapter: AdapterName?, state: String, promptTokens: Int, generatedTokens: Int) {
+        public init(id: RequestID, tenant: TenantName, adapter: AdapterName?, state: String, promptTokens: Int, generatedTokens: Int) {
             self.id = id
+            self.tenant = tenant
             self.adapter = adapter
             self.state = state
             self.promptTokens = promptTokens
@@ -129,6 +133,8 @@ public struct EngineStatus: Sendable, Equatable {
     /// Nil where all experts are in memory.
     public var experts: ExpertStatus?
     public var waves = WaveStatus()
+    /// Everybody who has asked for something, by name.
+    public var tenants: [TenantStatus] = []
 
     public init() {}
 
@@ -145,18 +151,26 @@ public protocol GenerationService: Sendable {
     /// Asks the engine's thread for a sign of life.
     func ping(reply: @escaping @Sendable (Bool) -> Void)
     func status(reply: @escaping @Sendable (EngineStatus) -> Void)
+    /// Replaces what tenants may have of the engine. Those that are not named have the defaults.
+    func setTenants(_ policies: [TenantName: TenantPolicy], reply: @escaping @Sendable (Bool) -> Void)
     /// Ends the engine's thread and waits for it.
     func shutdown()
 }
 
 /// The adapters of the base model. Registration is durable where the assembly makes it so.
 public protocol AdapterService: Sendable {
-    func contains(_ name: AdapterName) -> Bool
-    /// Registered adapters by name, with the second (since 1970) of their registration.
-    func registered() -> [(name: AdapterName, created: Int)]
+    /// Whom an adapter was loaded for; nil where there is none of that name.
+    func audience(of name: AdapterName) -> AdapterAudience?
+    /// Adapters that can be used, with the second (since 1970) of their registration.
+    func registered() -> [(name: AdapterName, created: Int, audience: AdapterAudience)]
     func statuses(reply: @escaping @Sendable ([AdapterListing]) -> Void)
     /// Validates the adapter at `path` entirely, then puts it in place of an older one of that name.
-    func load(_ name: AdapterName, path: String, pinned: Bool, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void)
+    /// - Parameters:
+    ///   - audience: nil leaves it as it is.
+    ///   - quotas: what these tenants may have loaded for them.
+    func load(
+        _ name: AdapterName, path: String, pinned: Bool, audience: AdapterAudience?, quotas: [TenantName: AdapterQuota],
+        reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void)
     func unload(_ name: AdapterName, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void)
     func setPinned(_ name: AdapterName, _ pinned: Bool, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void)
     /// Takes over what has changed in the adapter's files, so that a request that begins now is served with what is there now. Looks at the file

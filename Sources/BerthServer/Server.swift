@@ -30,6 +30,9 @@ final class Server {
     let metrics = Metrics()
     let logger: Logger
     let environment: Environment
+    let tenants: TenantDesk
+    /// Why the last reload changed none of the settings.
+    var reloadProblem: String?
     private(set) var phase = Phase.loading
     private(set) var service: ModelService?
     private(set) var dispatcher: GenerationDispatcher?
@@ -37,8 +40,7 @@ final class Server {
     private(set) var batches: BatchService?
     private(set) var runner: BatchRunner?
     private var batchProgress: Mailbox<Void>?
-    /// Files on their way in.
-    var uploads = 0
+    private let preparations: PreparationQueue
     private var listenings: [Listening] = []
     /// Bodies on worker threads.
     private(set) var preparing = 0
@@ -48,8 +50,10 @@ final class Server {
     private lazy var inferenceRouter = Router(inferenceRoutes())
     private lazy var adminRouter = Router(adminRoutes())
 
-    init(_ loop: Loop, logger: Logger, environment: Environment) throws(LoopError) {
+    init(_ loop: Loop, logger: Logger, environment: Environment, tenants: TenantConfiguration) throws(LoopError) {
         self.loop = loop
+        self.tenants = TenantDesk(tenants)
+        preparations = PreparationQueue(loop)
         self.logger = logger
         self.environment = environment
         replies = try ReplyDesk(loop)
@@ -57,12 +61,27 @@ final class Server {
 
     // MARK: life
 
-    func listenForInference(_ listener: Listener) { listen(listener, inferenceRouter, "inference") }
+    func listenForInference(_ listener: Listener) {
+        let admission: (RequestHead, PeerCredentials?) -> Result<BodyLease?, APIError> = { [unowned self] head, peer in
+            let lease = identity(head, peer, inferenceRouter.match(head)).flatMap { tenant in
+                Result { () throws(APIError) -> BodyLease? in
+                    // An upload is not collected. Of a body of unknown length more is taken as it comes.
+                    guard let tenant, !inferenceRouter.isUpload(head) else { return nil }
+                    let bytes = if case .length(let length) = head.framing { length } else { Limits.unknownBodyBytes }
+                    return try tenants.leaseBody(of: tenant.name, bytes: bytes)
+                }
+            }
+            if case .failure(let error) = lease { count(refusal: error, of: peer) }
+            return lease
+        }
+        listenings.append(Listening(listener, logger: logger, isUpload: inferenceRouter.isUpload, admission: admission) { [unowned self] in enter($0) })
+    }
 
-    func listenForAdministration(_ listener: Listener) { listen(listener, adminRouter, "admin") }
-
-    private func listen(_ listener: Listener, _ router: Router, _ socket: String) {
-        listenings.append(Listening(listener, logger: logger, isUpload: router.isUpload) { [unowned self] in route($0, router, socket) })
+    /// Whoever could open the socket may do everything on it.
+    func listenForAdministration(_ listener: Listener) {
+        listenings.append(Listening(listener, logger: logger, isUpload: adminRouter.isUpload) { [unowned self] in
+            route($0, adminRouter.match($0.request.head), "admin")
+        })
     }
 
     /// Files and batches are kept in `directory`. They are there before the model is; lines run once requests are answered.
@@ -74,10 +93,11 @@ final class Server {
 
     /// The model is loaded. Requests are answered once `becomeReady` follows.
     func attach(_ service: ModelService) -> GenerationDispatcher {
-        let dispatcher = GenerationDispatcher(service, metrics: metrics, logger: logger, random: environment.random, wallSeconds: environment.wallSeconds)
+        let dispatcher = GenerationDispatcher(service, tenants: tenants, metrics: metrics, logger: logger, random: environment.random, wallSeconds: environment.wallSeconds)
         self.service = service
         self.dispatcher = dispatcher
         dispatcher.onIdle = { [unowned self] in reportIfDrained() }
+        applyTenantPolicies()
         return dispatcher
     }
 
@@ -87,7 +107,7 @@ final class Server {
         guard let batches, let service, let dispatcher else { return }
         do {
             let runner = try BatchRunner(
-                batches, model: service, dispatcher: dispatcher, loop: loop, logger: logger, wallSeconds: environment.wallSeconds)
+                batches, model: service, tenants: tenants, dispatcher: dispatcher, loop: loop, logger: logger, wallSeconds: environment.wallSeconds)
             self.runner = runner
             runner.wake()
         } catch { logger.error("batches do not run: \(error)") }
@@ -133,6 +153,7 @@ final class Server {
         runner?.tick()
         lookAtBatches()
         service?.memory?.look()
+        followPool()
     }
 
     private func lookAtBatches() {
@@ -150,16 +171,40 @@ final class Server {
 
     // MARK: requests
 
-    private func route(_ exchange: Exchange, _ router: Router, _ socket: String) {
+    /// Whose a request is; nil on a route that says it is open, where nobody is asked.
+    private func identity(_ head: RequestHead, _ peer: PeerCredentials?, _ match: Router.Match) -> Result<Tenant?, APIError> {
+        if case .found(let route, _) = match, route.isOpen { return .success(nil) }
+        return Result { () throws(APIError) in try tenants.identify(head, peer) }
+    }
+
+    /// Nobody who is no tenant finds out more than that, whatever the target is.
+    private func enter(_ exchange: Exchange) {
+        let match = inferenceRouter.match(exchange.request.head)
+        switch identity(exchange.request.head, exchange.peer, match) {
+        case .success(let tenant):
+            exchange.tenant = tenant
+            route(exchange, match, "inference")
+        case .failure(let error):
+            count(refusal: error, of: exchange.peer)
+            exchange.respond(error)
+        }
+    }
+
+    private func count(refusal error: APIError, of peer: PeerCredentials?) {
+        metrics.countAnswer(route: "-", status: error.status)
+        logger.debug("refused", metadata: ["status": "\(error.status.code)", "uid": "\(peer.map { String($0.userID) } ?? "?")", "reason": "\(error.message)"])
+    }
+
+    private func route(_ exchange: Exchange, _ match: Router.Match, _ socket: String) {
         let head = exchange.request.head
-        switch router.match(head.method, path: head.path) {
+        switch match {
         case .found(let route, let parameters):
             exchange.parameters = parameters
             exchange.onAnswer = { [unowned self, unowned exchange] status in
                 metrics.countAnswer(route: route.pattern, status: status)
                 logger.debug("answered", metadata: [
                     "socket": "\(socket)", "route": "\(head.method.rawValue) \(route.pattern)", "status": "\(status.code)",
-                    "uid": "\(exchange.peer.map { String($0.userID) } ?? "?")",
+                    "uid": "\(exchange.userID)", "tenant": "\(exchange.tenant?.name.text ?? "-")",
                     "ms": "\((Loop.monotonicNanoseconds - exchange.startNanoseconds) / 1_000_000)",
                 ])
             }
@@ -188,19 +233,29 @@ final class Server {
         return nil
     }
 
+    /// Whose request it is: of routes that are for tenants.
+    func caller(_ exchange: Exchange) -> Tenant {
+        guard let tenant = exchange.tenant else { preconditionFailure("a route for tenants is open") }
+        return tenant
+    }
+
     /// Runs `work` on a worker thread with the request's body; `completion` runs on the loop if the client is still there.
     func prepare<Value: Sendable>(
-        _ exchange: Exchange, _ service: ModelService, _ work: @escaping @Sendable (Preparation, [UInt8]) throws(APIError) -> Value,
+        _ exchange: Exchange, _ service: ModelService, generates: Bool = false, _ work: @escaping @Sendable (Preparation, [UInt8]) throws(APIError) -> Value,
         completion: @escaping (Value) -> Void
     ) {
         guard preparing < Limits.preparingRequests else {
             return exchange.respond(.unavailable("Too many requests are waiting.", code: "overloaded") as APIError)
         }
+        let tenant = caller(exchange)
+        do throws(APIError) { try tenants.beginPreparation(tenant, generates: generates) } catch { return exchange.respond(error) }
         preparing += 1
-        let preparation = Preparation(service)
-        let body = exchange.request.body
-        loop.queueWork({ Result { () throws(APIError) in try work(preparation, body) } }) { [unowned self] result in
+        let preparation = Preparation(service, tenant)
+        let (body, lease) = exchange.takeBody()
+        preparations.add(tenant.name, { Result { () throws(APIError) in try work(preparation, body) } }) { [unowned self] result in
+            withExtendedLifetime(lease) {}  // until the body has been read
             preparing -= 1
+            tenants.endPreparation(tenant.name)
             if !exchange.isAbandoned {
                 switch result {
                 case .success(let value): completion(value)

@@ -18,12 +18,14 @@ struct Adapter: AsyncParsableCommand {
         @Argument(help: "The name under which requests find it.") var name: String
         @Argument(help: "A directory with adapter_config.json and adapter_model.safetensors.") var path: String
         @Flag(help: "Keep it in memory, whatever else is needed.") var pinned = false
+        @Option(help: "A tenant that may use it; may stand several times, and \"*\" is everybody. Without: as before, and at first as the configuration says.")
+        var tenant: [String] = []
 
         func run() async throws {
             // The daemon has a working directory of its own.
             guard let absolute = realpath(path, nil) else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
             defer { free(absolute) }
-            let receipt = try await administration.admin.loadAdapter(name, path: String(cString: absolute), pinned: pinned)
+            let receipt = try await administration.admin.loadAdapter(name, path: String(cString: absolute), pinned: pinned, tenants: tenant.isEmpty ? nil : tenant)
             print("\(name): \(AdapterRow(receipt).summary)")
             for warning in (receipt["warnings"]?.array ?? []).compactMap(\.string) { print("warning: \(warning)") }
         }
@@ -75,7 +77,7 @@ struct AdapterRow {
     var cells: [String] {
         [
             json["name"]?.string ?? "?", json["state"]?.string ?? "?", size, ranks, json["modules"]?.int.map(String.init) ?? "-",
-            json["uses"]?.int.map(String.init) ?? "-", json["reason"]?.string ?? "",
+            json["uses"]?.int.map(String.init) ?? "-", json["tenants"]?.array.map { $0.compactMap(\.string).joined(separator: ",") } ?? "-", json["reason"]?.string ?? "",
         ]
     }
 
@@ -83,5 +85,5 @@ struct AdapterRow {
 }
 
 func printAdapters(_ json: JSON) {
-    printTable(["ADAPTER", "STATE", "SIZE", "RANKS", "MODULES", "USES", ""], (json["adapters"]?.array ?? []).map { AdapterRow($0).cells })
+    printTable(["ADAPTER", "STATE", "SIZE", "RANKS", "MODULES", "USES", "TENANTS", ""], (json["adapters"]?.array ?? []).map { AdapterRow($0).cells })
 }

@@ -9,7 +9,13 @@ struct AdvisedError: Error, CustomStringConvertible {
     init(_ error: BerthClientError) { self.error = error }
 
     var description: String {
-        guard case .refused(let refusal) = error, refusal.code == "model_not_found" else { return "\(error)" }
-        return "\(error)\n'berth models' lists those there are; 'berth adapter load NAME DIRECTORY' adds an adapter."
+        guard case .refused(let refusal) = error else { return "\(error)" }
+        switch refusal.code {
+        case "model_not_found": return "\(error)\n'berth models' lists those there are; 'berth adapter load NAME DIRECTORY' adds an adapter."
+        case "missing_api_key", "invalid_api_key":
+            return "\(error)\nSet BERTH_API_KEY to your key. Whoever administers the daemon makes one with 'berth tenant key'."
+        case "unknown_tenant": return "\(error)\nWhoever administers the daemon adds you to a [tenant …] section of its configuration."
+        default: return "\(error)"
+        }
     }
 }

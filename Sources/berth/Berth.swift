@@ -8,7 +8,9 @@ struct Berth: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "berth",
         abstract: "Talk to a Berth daemon: run models, work through files, look at its state, load adapters.",
-        subcommands: [Run.self, Models.self, Status.self, Experts.self, PoolCommand.self, Memory.self, Adapter.self, BatchCommand.self])
+        subcommands: [
+            Run.self, Models.self, Status.self, Experts.self, PoolCommand.self, Memory.self, Adapter.self, BatchCommand.self, Tenants.self, TenantCommand.self,
+        ])
 
     static func main() async {
         do {
@@ -27,10 +29,10 @@ struct SocketOptions: ParsableArguments {
     @Option(help: "The daemon's inference socket.")
     var socket: String = BerthClient.defaultSocketPath
 
-    @Option(help: "An API key, if the daemon asks for one.")
+    @Option(help: "An API key, if the daemon asks for one. Others see it in the list of processes: $BERTH_API_KEY is better.")
     var key: String?
 
-    var client: BerthClient { BerthClient(socketPath: socket, apiKey: key) }
+    var client: BerthClient { BerthClient(socketPath: socket, apiKey: key ?? BerthClient.environmentKey) }
 }
 
 /// Where the administrator's socket is.

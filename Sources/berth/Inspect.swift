@@ -27,12 +27,15 @@ struct Status: AsyncParsableCommand {
     func run() async throws {
         let client = connection.client
         let isReady = try await client.isReady()
-        print("berthd \(try await client.version()) at \(client.socketPath): \(isReady ? "ready" : "not ready")")
+        // Whoever administers the daemon need not be a tenant of it.
+        let version = try? await client.version()
+        print("berthd \(version.map { $0 + " " } ?? "")at \(client.socketPath): \(isReady ? "ready" : "not ready")")
         guard access(administration.adminSocket, R_OK | W_OK) == 0 else { return }
         let admin = administration.admin
         try await printPool(admin.pool())
         try await printRequests(admin.requests())
         try await printAdapters(admin.adapters())
+        if let problem = try await admin.tenants().reloadProblem { print("the last reload changed no settings: \(problem)") }
         if !isReady { throw ExitCode(1) }
     }
 }

@@ -13,7 +13,7 @@ import Testing
         let file = try store.upload(text)
         var order = BatchOrder(input: file.id, endpoint: "/v1/completions", metadata: ["team": "red"], outputLifeSeconds: 3600)
         order.window = "24h"
-        let batch = try store.create(order, now: 200)
+        let batch = try store.create(order, of: .tester, now: 200)
         #expect(batch.json["status"] == "validating" && batch.json["expires_at"] == 86_600 && batch.json["metadata"] == ["team": "red"])
         #expect(try store.step(now: 201))
         #expect(try store.batch(batch.id).json["status"] == "in_progress")
@@ -74,7 +74,7 @@ import Testing
         #expect(try errors(empty).map { $0["code"] } == ["empty_file"])
         #expect(try errors(bad).map { $0["line"] } == [1, 2] && errors(bad).map { $0["code"] } == ["invalid_json_line", "missing_required_parameter"])
         #expect(try errors(many).map { $0["code"] } == ["too_many_lines"] && errors(many).map { $0["line"] } == [.integer(Int64(Limits.batchLines + 1))])
-        #expect(try store.files(purpose: "batch_output", limit: 10).elements.isEmpty)
+        #expect(try store.files(of: .tester, purpose: "batch_output", limit: 10).elements.isEmpty)
         #expect(try store.database.int("SELECT count(*) FROM lines") == 0)
     }
 
@@ -86,8 +86,8 @@ import Testing
         try store.stepAll()
         let lines = try store.claim(lines: 10, bytes: 1 << 20)
         try store.finish(lines.prefix(3).map(BatchStore.answer), now: 100)
-        #expect(try store.cancel(batch.id, now: 150).json["status"] == "cancelling")
-        #expect(try store.cancel(batch.id, now: 151).json["cancelling_at"] == 150, "a second time says the same")
+        #expect(try store.cancel(batch.id, of: .tester, now: 150).json["status"] == "cancelling")
+        #expect(try store.cancel(batch.id, of: .tester, now: 151).json["cancelling_at"] == 150, "a second time says the same")
         #expect(try store.claim(lines: 10, bytes: 1 << 20).isEmpty)
         try store.stepAll(now: 160)
         try store.finish(lines.map(BatchStore.answer), now: 161)
@@ -97,7 +97,7 @@ import Testing
         #expect(try store.results(ended["output_file_id"]).count == 3)
         let errors = try store.results(ended["error_file_id"])
         #expect(errors.count == 697 && errors[0]["error"]?["code"] == "batch_cancelled" && errors[0]["custom_id"] == "3")
-        #expect(throws: BatchError(.conflict, "A batch that is 'cancelled' cannot be cancelled.", parameter: "batch_id")) { try store.cancel(batch.id, now: 170) }
+        #expect(throws: BatchError(.conflict, "A batch that is 'cancelled' cannot be cancelled.", parameter: "batch_id")) { try store.cancel(batch.id, of: .tester, now: 170) }
     }
 
     /// Every line of a batch that is cancelled while it is scanned is in its files, too.
@@ -106,7 +106,7 @@ import Testing
         let store = try openStore(folder)
         let batch = try store.order((0..<1200).map { inputLine("\($0)") }.joined(separator: "\n"))
         #expect(try store.step(now: 100))
-        _ = try store.cancel(batch.id, now: 110)
+        _ = try store.cancel(batch.id, of: .tester, now: 110)
         try store.stepAll(now: 120)
         let ended = try store.batch(batch.id).json
         #expect(ended["status"] == "cancelled" && ended["request_counts"] == ["total": 1200, "completed": 0, "failed": 1200])
@@ -133,23 +133,23 @@ import Testing
         let folder = TemporaryFolder()
         let store = try openStore(folder)
         let files = try (0..<5).map { try store.upload("\($0)", now: 100 + $0, lifeSeconds: 3600) }
-        #expect(try store.files(limit: 2).elements == [files[4], files[3]] && store.files(limit: 2).hasMore)
-        let rest = try store.files(after: files[3].id, limit: 3)
+        #expect(try store.files(of: .tester, limit: 2).elements == [files[4], files[3]] && store.files(of: .tester, limit: 2).hasMore)
+        let rest = try store.files(of: .tester, after: files[3].id, limit: 3)
         #expect(rest.elements == [files[2], files[1], files[0]] && !rest.hasMore)
-        #expect(try store.files(limit: 10, ascending: true).elements == files)
-        #expect(try store.files(purpose: "batch_output", limit: 10).elements.isEmpty)
-        #expect(throws: BatchError.self) { try store.files(after: "file-none", limit: 3) }
-        try store.deleteFile(files[1].id)
-        #expect(throws: BatchError(.notFound, "There is no file '\(files[1].id)'.", parameter: "file_id")) { try store.content(files[1].id, at: 0) }
+        #expect(try store.files(of: .tester, limit: 10, ascending: true).elements == files)
+        #expect(try store.files(of: .tester, purpose: "batch_output", limit: 10).elements.isEmpty)
+        #expect(throws: BatchError.self) { try store.files(of: .tester, after: "file-none", limit: 3) }
+        try store.deleteFile(files[1].id, of: .tester)
+        #expect(throws: BatchError(.notFound, "There is no file '\(files[1].id)'.", parameter: "file_id")) { try store.content(files[1].id, of: .tester, at: 0) }
         #expect(access(store.contentPath(files[1].id), F_OK) != 0)
         // A file that a batch reads stays, and its time waits, too.
-        let batch = try store.create(BatchOrder(input: files[0].id, endpoint: "/v1/completions"), now: 105)
-        #expect(throws: BatchError.self) { try store.deleteFile(files[0].id) }
+        let batch = try store.create(BatchOrder(input: files[0].id, endpoint: "/v1/completions"), of: .tester, now: 105)
+        #expect(throws: BatchError.self) { try store.deleteFile(files[0].id, of: .tester) }
         #expect(try store.expire(now: 3702).next == 3703)
-        #expect(try store.files(limit: 10, ascending: true).elements == [files[0], files[3], files[4]])
-        _ = try store.cancel(batch.id, now: 3702)
+        #expect(try store.files(of: .tester, limit: 10, ascending: true).elements == [files[0], files[3], files[4]])
+        _ = try store.cancel(batch.id, of: .tester, now: 3702)
         try store.stepAll(now: 3702)
-        try store.deleteFile(files[0].id)
+        try store.deleteFile(files[0].id, of: .tester)
         #expect(try store.batch(batch.id).json["input_file_id"] == .string(files[0].id), "the batch is remembered")
     }
 
@@ -159,7 +159,7 @@ import Testing
         let file = try store.upload(inputLine("a"))
         func refusal(_ order: BatchOrder) -> String? {
             do throws(BatchError) {
-                _ = try store.create(order, now: 100)
+                _ = try store.create(order, of: .tester, now: 100)
                 return nil
             } catch { return error.parameter }
         }
@@ -190,9 +190,9 @@ import Testing
         let folder = TemporaryFolder()
         let store = try openStore(folder)
         let batches = try (0..<5).map { try store.order(inputLine("a"), now: 100 + $0).id }
-        let first = try store.batches(limit: 2)
+        let first = try store.batches(of: .tester, limit: 2)
         #expect(first.elements.map(\.id) == [batches[4], batches[3]] && first.hasMore)
-        let last = try store.batches(after: batches[3], limit: 3)
+        let last = try store.batches(of: .tester, after: batches[3], limit: 3)
         #expect(last.elements.map(\.id) == [batches[2], batches[1], batches[0]] && !last.hasMore)
     }
 

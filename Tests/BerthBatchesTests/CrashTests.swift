@@ -27,9 +27,9 @@ import Testing
         let errors = try store.results(batch["error_file_id"])
         #expect(errors.compactMap { $0["custom_id"]!.isNull ? nil : $0["custom_id"] } == Self.refusedIDs, place)
         #expect(errors.compactMap { $0["error"]!.isNull ? nil : $0["error"]!["line"] } == Self.badNumbers, place)
-        #expect(try store.files(purpose: "batch_output", limit: 10).elements.count == 2, place)
+        #expect(try store.files(of: .tester, purpose: "batch_output", limit: 10).elements.count == 2, place)
         let contents = try FileManager.default.contentsOfDirectory(atPath: store.directory + "/files")
-        #expect(Set(contents) == Set(try store.files(limit: 10).elements.map(\.id)), "no content without its row: \(place)")
+        #expect(Set(contents) == Set(try store.files(of: .tester, limit: 10).elements.map(\.id)), "no content without its row: \(place)")
     }
 
     /// The daemon is killed after each of its steps; whatever it had done, the next one ends the batch with every line once.
@@ -71,7 +71,7 @@ import Testing
                 batches[try store.order((0..<count).map { inputLine("\($0)", prompt: $0 % 10 == 3 ? "bad" : "\($0)") }.joined(separator: "\n")).id] = count
             case 1 where round > 100 && Bool.random(using: &random):
                 if let id = batches.keys.sorted().randomElement(using: &random), try !store.batch(id).status.hasEnded, try store.batch(id).status != .finalizing {
-                    _ = try store.cancel(id, now: 100)
+                    _ = try store.cancel(id, of: .tester, now: 100)
                     cancelled.insert(id)
                 }
             case 2, 3, 4: _ = try store.step(now: 100)

@@ -26,8 +26,12 @@ final class TemporaryFolder {
     }
 }
 
+extension TenantName {
+    static let tester = TenantName("tester")!
+}
+
 func openStore(_ folder: TemporaryFolder, seed: UInt64 = 1) throws(BatchError) -> BatchStore {
-    try BatchStore(directory: folder.path, random: RandomSource(seed: seed))
+    try BatchStore(directory: folder.path, random: RandomSource(seed: seed), heir: TenantName("heir")!)
 }
 
 func inputLine(_ customID: String, prompt: String = "a", url: String = "/v1/completions") -> String {
@@ -37,13 +41,13 @@ func inputLine(_ customID: String, prompt: String = "a", url: String = "/v1/comp
 
 extension BatchStore {
     func upload(_ text: String, now: Int = 100, lifeSeconds: Int? = nil) throws(BatchError) -> StoredFile {
-        let upload = try beginUpload()
+        let upload = try beginUpload(of: .tester)
         try upload.write(Array(text.utf8))
         return try finish(upload, name: "in.jsonl", lifeSeconds: lifeSeconds, now: now)
     }
 
     func order(_ text: String, window: Int = 86_400, now: Int = 100) throws(BatchError) -> Batch {
-        try create(BatchOrder(input: upload(text, now: now).id, endpoint: "/v1/completions", windowSeconds: window), now: now)
+        try create(BatchOrder(input: upload(text, now: now).id, endpoint: "/v1/completions", windowSeconds: window), of: .tester, now: now)
     }
 
     func stepAll(now: Int = 100) throws(BatchError) { while try step(now: now) {} }
@@ -70,7 +74,7 @@ extension BatchStore {
     func wholeContent(_ id: String) throws(BatchError) -> [UInt8] {
         var bytes: [UInt8] = []
         while true {
-            let piece = try content(id, at: bytes.count)
+            let piece = try content(id, of: .tester, at: bytes.count)
             if piece.isEmpty { return bytes }
             bytes += piece
         }

@@ -27,6 +27,7 @@ import Testing
         contents.loaded = [AdapterName("org/z")!: "/z", AdapterName("a")!: "/a b"]
         contents.unloaded = [AdapterName("c")!]
         contents.pinned = [AdapterName("a")!, AdapterName("d")!]
+        contents.audiences = [AdapterName("a")!: .only([TenantName("acme")!, TenantName("beta")!]), AdapterName("org/z")!: .everybody]
         try file.write(contents)
         #expect(try file.read() == contents)
     }
@@ -40,6 +41,11 @@ import Testing
             "'../b' cannot be an adapter's name", "the path of adapter c is 3, no absolute path", "the path of adapter d is \"relative\", no absolute path",
             "\".f\" among the unloaded cannot be an adapter's name", "4 among the unloaded cannot be an adapter's name", "null among the pinned cannot be an adapter's name", "'later' is not known",
         ])
+        // What was meant for some is for nobody where it cannot be read.
+        try write(#"{"tenants": {"a": ["acme"], "b": "acme", "c": ["-"], "d": [3], "../e": [], "f": []}}"#)
+        let tenants = try file.read()
+        #expect(tenants.audiences.map { "\($0.key) \($0.value.texts ?? ["?"])" } == [#"a ["acme"]"#, "b []", "c []", "d []", "f []"])
+        #expect(tenants.problems.count == 4 && tenants.problems[0] == "the tenants of adapter b are \"acme\", no list of names: nobody may use it")
         try write(#"{"loaded": [], "unloaded": {}}"#)
         #expect(try file.read().problems == ["'loaded' is an array", "'unloaded' is an object"])
     }

@@ -12,7 +12,7 @@ import Testing
 @testable import BerthServer
 
 /// A folder for a daemon's state that outlives the daemon.
-private final class StateFolder {
+final class StateFolder {
     let path: String
 
     init() {
@@ -33,7 +33,7 @@ private final class StateFolder {
     var contents: [String] { (try? FileManager.default.contentsOfDirectory(atPath: batches + "/files")) ?? [] }
 }
 
-private func form(_ content: [UInt8], purpose: String? = "batch", name: String = "in.jsonl", end: String = "--XyZ--\r\n") -> [UInt8] {
+func form(_ content: [UInt8], purpose: String? = "batch", name: String = "in.jsonl", end: String = "--XyZ--\r\n") -> [UInt8] {
     var bytes: [UInt8] = []
     if let purpose { bytes += Array("--XyZ\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\n\(purpose)\r\n".utf8) }
     bytes += Array("--XyZ\r\nContent-Disposition: form-data; name=\"file\"; filename=\"\(name)\"\r\nContent-Type: application/octet-stream\r\n\r\n".utf8)
@@ -41,7 +41,7 @@ private func form(_ content: [UInt8], purpose: String? = "batch", name: String =
 }
 
 extension TestClient {
-    fileprivate func upload(_ form: [UInt8]) -> Answer {
+    func upload(_ form: [UInt8]) -> Answer {
         expect(.post)
         send("POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=XyZ\r\nContent-Length: \(form.count)\r\n\r\n")
         send(form)
@@ -49,27 +49,27 @@ extension TestClient {
     }
 
     /// Uploads lines and orders a batch of them.
-    fileprivate func order(_ lines: [JSON], endpoint: String = "/v1/completions", window: String = "24h") -> String {
+    func order(_ lines: [JSON], endpoint: String = "/v1/completions", window: String = "24h") -> String {
         let file = upload(form(lines.flatMap { $0.utf8 + [0x0A] })).json["id"] ?? nil
         let batch = post("/v1/batches", ["input_file_id": file, "endpoint": .string(endpoint), "completion_window": .string(window)])
         return batch.json["id"]?.string ?? batch.text
     }
 
-    fileprivate func batch(_ id: String) -> JSON { get("/v1/batches/\(id)").json }
+    func batch(_ id: String) -> JSON { get("/v1/batches/\(id)").json }
 
     /// The batch at its end.
-    fileprivate func ended(_ id: String) -> JSON {
+    func ended(_ id: String) -> JSON {
         #expect(eventually { ["completed", "failed", "expired", "cancelled"].contains(batch(id)["status"]?.string) })
         return batch(id)
     }
 
-    fileprivate func results(_ file: JSON?) -> [JSON] {
+    func results(_ file: JSON?) -> [JSON] {
         guard let id = file?.string else { return [] }
         return get("/v1/files/\(id)/content").body.split(separator: 0x0A).map { (try? JSON(parsing: Array($0))) ?? nil }
     }
 }
 
-private func line(_ id: String, _ body: JSON, url: String = "/v1/completions") -> JSON { ["custom_id": .string(id), "method": "POST", "url": .string(url), "body": body] }
+func line(_ id: String, _ body: JSON, url: String = "/v1/completions") -> JSON { ["custom_id": .string(id), "method": "POST", "url": .string(url), "body": body] }
 
 @Suite struct FileRouteTests {
     @Test func filesComeAndGo() {
@@ -303,12 +303,13 @@ private func line(_ id: String, _ body: JSON, url: String = "/v1/completions") -
     /// The daemon looks at the clock: a batch that ran out of time while no daemon was there ends at once.
     @Test func timeRunsOut() throws {
         let state = StateFolder()
+        let mine = TenantName(uid: geteuid())
         do {
-            let store = try BatchStore(directory: state.batches, random: RandomSource(seed: 1))
-            let upload = try store.beginUpload()
+            let store = try BatchStore(directory: state.batches, random: RandomSource(seed: 1), heir: mine)
+            let upload = try store.beginUpload(of: mine)
             try upload.write(line("late", ["prompt": "stall"]).utf8)
             let file = try store.finish(upload, name: "in", lifeSeconds: nil, now: 1000)
-            _ = try store.create(BatchOrder(input: file.id, endpoint: "/v1/completions", windowSeconds: 60), now: 1000)
+            _ = try store.create(BatchOrder(input: file.id, endpoint: "/v1/completions", windowSeconds: 60), of: mine, now: 1000)
             while try store.step(now: 1000) {}
         }
         let daemon = TestDaemon(state: state.path).waitUntilReady()

@@ -34,6 +34,55 @@ extension ConnectionMachine.Action {
         #expect(machine.received(bytes("GET /4 HTTP/1.1\r\nHost: a\r\n\r\n"), now: 0).isEmpty)
     }
 
+    /// No body is kept for somebody who will not be answered.
+    @Test func callersAreRefusedAtTheHead() {
+        func machine() -> ConnectionMachine { ConnectionMachine(now: 0, isUpload: { $0.path == "/upload" }, admission: { $0.path == "/open" ? .success(nil) : .failure(.missingKey) }) }
+        for start in ["POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000", "POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked", "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4"] {
+            var machine = machine()
+            let actions = machine.received(bytes(start + "\r\n\r\n"), now: 0)
+            #expect(actions.count == 2 && actions[0].text?.hasPrefix("HTTP/1.1 401") == true && actions[0].text?.contains("Connection: close") == true && actions[1] == .linger, "\(start)")
+            #expect(machine.received(bytes("abcdGET / HTTP/1.1\r\nHost: a\r\n\r\n"), now: 0).isEmpty, "nothing after it is a request")
+        }
+        var other = machine()
+        #expect(other.received(bytes("POST /open HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"), now: 0).compactMap(\.request).count == 1)
+        var bare = machine()
+        #expect(bare.received(bytes("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), now: 0).compactMap(\.request).count == 1, "whoever answers it refuses it, and the connection goes on")
+    }
+
+    /// The room is there from the head until the body is taken, and no longer.
+    @Test func bodiesTakeTheirRoom() {
+        var taken = 0
+        let room = BodyLease(bytes: 4) { change in
+            guard taken + change <= 10 else { return false }
+            taken += change
+            return true
+        }
+        taken = 4
+        #expect(room.grow(to: 3) && taken == 4 && room.grow(to: 10) && taken == 10 && !room.grow(to: 11) && room.bytes == 10)
+        func machine() -> ConnectionMachine {
+            ConnectionMachine(now: 0, admission: { _ in
+                taken = 2
+                return .success(BodyLease(bytes: 2) { change in
+                    guard taken + change <= 10 else { return false }
+                    taken += change
+                    return true
+                })
+            })
+        }
+        let head = bytes("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        var whole = machine()
+        #expect(whole.received(head + bytes("6\r\nabcdef\r\n"), now: 0).isEmpty && taken == 6)
+        var request = whole.received(bytes("0\r\n\r\n"), now: 0).compactMap(\.request).first
+        #expect(taken == 6 && request?.body.count == 6)
+        request = nil
+        #expect(taken == 0, "nothing of it stays behind")
+        var large = machine()
+        #expect(large.received(head + bytes("b\r\nabcdefghijk\r\n"), now: 0).first?.text?.hasPrefix("HTTP/1.1 503") == true && taken == 0)
+        var left = machine()
+        _ = left.received(head + bytes("3\r\nabc\r\n"), now: 0)
+        #expect(taken == 3 && left.ended() == [.close] && taken == 0, "whoever leaves gives it back")
+    }
+
     @Test func timeouts() {
         let second: UInt64 = 1_000_000_000
         var header = ConnectionMachine(now: 0)

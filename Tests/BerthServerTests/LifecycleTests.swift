@@ -124,15 +124,19 @@ private func output(_ prompt: String, _ count: Int) -> String { ScriptedGenerati
             }
             return nil
         }
-        let daemon = TestDaemon(environment: ["NOTIFY_SOCKET": path, "WATCHDOG_USEC": "300000"])
+        let isBad = Box<Bool>()
+        let daemon = TestDaemon(environment: ["NOTIFY_SOCKET": path, "WATCHDOG_USEC": "300000"], reread: { isBad.current == true ? .failure(ConfigurationError("f, line 3: no")) : nil })
         #expect(expectMessage("EXTEND_TIMEOUT_USEC=") != nil)
         #expect(expectMessage("READY=1") == "READY=1\nSTATUS=Serving tiny")
         #expect(get(daemon.socket, "/health/ready").status == .ok, "ready is said only when requests are answered")
         for _ in 0..<3 { #expect(expectMessage("WATCHDOG=1") != nil) }
         daemon.reload()
         #expect(expectMessage("RELOADING=1")?.contains("MONOTONIC_USEC=") == true)
-        #expect(expectMessage("READY=1") != nil)
+        #expect(expectMessage("READY=1") == "READY=1\nSTATUS=Serving tiny")
         #expect(get(daemon.socket, "/v1/models/found").status == .ok)
+        isBad.set(true)
+        daemon.reload()
+        #expect(expectMessage("READY=1") == "READY=1\nSTATUS=Serving tiny; the last reload failed: f, line 3: no")
         daemon.terminate()
         #expect(expectMessage("STOPPING=1") != nil)
         #expect(daemon.waitForExit() == 0)
@@ -173,7 +177,7 @@ private func output(_ prompt: String, _ count: Int) -> String { ScriptedGenerati
         #expect(pool["by_class"]?["kv"] == ["pages": 4, "in_use": 3, "pinned": 0, "loading": 0, "cached": 1] && pool["holders"]?.array?.first?["name"] == "5")
         #expect(pool["evictions"] == [["class": "adapter", "cause": "pressure", "count": 2]] && pool["tenants"] == [["name": "acme", "pages": 3]])
         let requests = admin.get("/requests").json
-        #expect(requests["running"] == 1 && requests["requests"]?.array?[0]["adapter"] == "alpha")
+        #expect(requests["running"] == 1 && requests["requests"]?.array?[0]["adapter"] == "alpha" && requests["requests"]?.array?[0]["tenant"] == .string("uid:\(geteuid())"))
         _ = post(daemon.socket, "/v1/completions", ["prompt": "a", "max_tokens": 4])
         let metrics = admin.get("/metrics")
         #expect(metrics.fields[.contentType] == "text/plain; version=0.0.4; charset=utf-8")

@@ -40,6 +40,8 @@ final class ScriptedGeneration: GenerationService {
         var running: [RequestID: Running] = [:]
         var cancelled: [RequestID] = []
         var isStopped = false
+        var policies: [TenantName: TenantPolicy] = [:]
+        var pages = 10
     }
 
     private let state = Mutex(State())
@@ -125,7 +127,7 @@ final class ScriptedGeneration: GenerationService {
 
     func status(reply: @escaping @Sendable (EngineStatus) -> Void) {
         var status = EngineStatus()
-        status.pages = 10
+        status.pages = state.withLock { $0.pages }
         status.freePages = 6
         status.pageBytes = 65_536
         status.classes = [.init(name: "kv", pages: 4, wasteBytes: 512)]
@@ -136,9 +138,14 @@ final class ScriptedGeneration: GenerationService {
         status.picture.holders = [.init(kind: .request, name: "5", state: .running, pages: 3)]
         status.picture.evictions = [Eviction(use: .adapter, cause: .pressure): 2]
         status.picture.tenants = [TenantName("acme")!: 3]
-        status.requests = state.withLock { $0.running.values.map { .init(id: $0.request.id, adapter: $0.request.adapter, state: "decode", promptTokens: $0.request.prompt.count, generatedTokens: $0.produced) } }
+        status.requests = state.withLock { $0.running.values.map { .init(id: $0.request.id, tenant: $0.request.tenant, adapter: $0.request.adapter, state: "decode", promptTokens: $0.request.prompt.count, generatedTokens: $0.produced) } }
         status.runningAdapters = Array(Set(status.requests.compactMap(\.adapter))).sorted()
         reply(status)
+    }
+
+    func setTenants(_ policies: [TenantName: TenantPolicy], reply: @escaping @Sendable (Bool) -> Void) {
+        state.withLock { $0.policies = policies }
+        reply(true)
     }
 
     func shutdown() {
@@ -150,45 +157,61 @@ final class ScriptedGeneration: GenerationService {
     // MARK: what tests look at
 
     var submitted: [GenerationRequest] { state.withLock { $0.submitted } }
+    var policies: [TenantName: TenantPolicy] { state.withLock { $0.policies } }
+    /// Of the pool.
+    func setPages(_ pages: Int) { state.withLock { $0.pages = pages } }
     var cancelledCount: Int { state.withLock { $0.cancelled.count } }
     var runningCount: Int { state.withLock { $0.running.count } }
 }
 
 final class ScriptedAdapters: AdapterService {
-    private let names: Mutex<[AdapterName: Bool]>
-
-    init(_ names: [String]) { self.names = Mutex(Dictionary(uniqueKeysWithValues: names.map { (AdapterName($0)!, false) })) }
-
-    private static func listing(_ name: AdapterName, _ pinned: Bool) -> AdapterListing {
-        AdapterListing(name: name, state: "registered", bytes: 1000, modules: 2, ranks: [4, 8], isPinned: pinned)
+    private struct Entry {
+        var isPinned = false
+        var audience = AdapterAudience.unsaid
     }
 
-    func contains(_ name: AdapterName) -> Bool { names.withLock { $0[name] != nil } }
-    func registered() -> [(name: AdapterName, created: Int)] { names.withLock { $0.keys.sorted() }.map { ($0, 7) } }
+    private let entries: Mutex<[AdapterName: Entry]>
+
+    init(_ names: [String]) { entries = Mutex(Dictionary(uniqueKeysWithValues: names.map { (AdapterName($0)!, Entry()) })) }
+
+    private static func listing(_ name: AdapterName, _ entry: Entry) -> AdapterListing {
+        AdapterListing(name: name, state: "registered", bytes: 1000, modules: 2, ranks: [4, 8], isPinned: entry.isPinned, audience: entry.audience)
+    }
+
+    func audience(of name: AdapterName) -> AdapterAudience? { entries.withLock { $0[name]?.audience } }
+    func registered() -> [(name: AdapterName, created: Int, audience: AdapterAudience)] {
+        entries.withLock { $0.sorted { $0.key < $1.key } }.map { ($0.key, 7, $0.value.audience) }
+    }
     func statuses(reply: @escaping @Sendable ([AdapterListing]) -> Void) {
-        reply(names.withLock { $0 }.sorted { $0.key < $1.key }.map { Self.listing($0.key, $0.value) })
+        reply(entries.withLock { $0 }.sorted { $0.key < $1.key }.map { Self.listing($0.key, $0.value) })
     }
-    func load(_ name: AdapterName, path: String, pinned: Bool, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void) {
+    func load(
+        _ name: AdapterName, path: String, pinned: Bool, audience: AdapterAudience?, quotas: [TenantName: AdapterQuota],
+        reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void
+    ) {
         guard path == "/good" else { return reply(.failure(APIError(.unprocessableContent, "adapter_config.json is missing", code: "adapter_rejected"))) }
-        names.withLock { $0[name] = pinned }
-        reply(.success(Self.listing(name, pinned)))
+        let entry = entries.withLock { entries in
+            let entry = Entry(isPinned: pinned, audience: audience ?? entries[name]?.audience ?? .unsaid)
+            entries[name] = entry
+            return entry
+        }
+        reply(.success(Self.listing(name, entry)))
     }
     func unload(_ name: AdapterName, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void) {
-        let pinned = names.withLock { $0.removeValue(forKey: name) }
-        reply(pinned.map { .success(Self.listing(name, $0)) } ?? .failure(.unknownModel(name.text)))
+        let entry = entries.withLock { $0.removeValue(forKey: name) }
+        reply(entry.map { .success(Self.listing(name, $0)) } ?? .failure(.unknownModel(name.text)))
     }
     func setPinned(_ name: AdapterName, _ pinned: Bool, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void) {
-        let known = names.withLock { names in
-            guard names[name] != nil else { return false }
-            names[name] = pinned
-            return true
+        let entry = entries.withLock { entries -> Entry? in
+            entries[name]?.isPinned = pinned
+            return entries[name]
         }
-        reply(known ? .success(Self.listing(name, pinned)) : .failure(.unknownModel(name.text)))
+        reply(entry.map { .success(Self.listing(name, $0)) } ?? .failure(.unknownModel(name.text)))
     }
     func refresh(_ name: AdapterName) {}
     func inspectInBackground() {}
     func rescan(isQuiet: Bool, reply: @escaping @Sendable (AdapterReload) -> Void) {
-        names.withLock { $0[AdapterName("found")!] = false }
+        entries.withLock { $0[AdapterName("found")!] = Entry() }
         var reload = AdapterReload()
         reload.added = [AdapterName("found")!]
         reply(reload)

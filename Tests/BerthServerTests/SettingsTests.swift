@@ -1,4 +1,5 @@
 import BerthCore
+import BerthHTTP
 import Glibc
 import Testing
 
@@ -136,6 +137,19 @@ import Testing
         let text = try Configuration.text(ofFile: path)
         let all = text.split(separator: "\n").filter { $0.contains("=") && !$0.hasPrefix("# ") }.map { $0.hasPrefix("#") ? $0.dropFirst() : $0 }.joined(separator: "\n")
         guard case .run(let full) = try Configuration.read(arguments: ["--config", "f"], environment: [:], readFile: { _ in all }) else { return }
-        #expect(full.weights == .int8 && full.memory != nil)
+        #expect(full.weights == .int8 && full.memory != nil && full.tenants.proxyUsers == [33])
+    }
+
+    @Test func theExampleTenantsAreValid() throws {
+        let path = Self.root + "/Deploy/tenants.d/example.conf"
+        let text = try Configuration.text(ofFile: path)
+        let file = try ConfigurationFile(path: path, text: text)
+        #expect(file.settings.isEmpty && file.sections.isEmpty, "copied as it is, it does nothing")
+        let all = text.split(separator: "\n").compactMap { $0.hasPrefix("# ") || $0 == "#" ? nil : $0.dropFirst() }.joined(separator: "\n")
+        let full = tenants(all)
+        #expect(full.tenants.keys.map(\.text) == ["acme", "guests"] && full.tenants[TenantName("acme")!]?.keys.first == APIKey("secret")?.digest)
+        // Every setting is shown.
+        let shown = try ConfigurationFile(path: path, text: all).sections.flatMap(\.entries).map(\.key)
+        #expect(Set(shown) == Set(TenantSetting.all.map(\.name)))
     }
 }

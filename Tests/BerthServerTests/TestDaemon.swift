@@ -46,10 +46,15 @@ final class TestDaemon: Sendable {
 
     var generation: ScriptedGeneration { scripted.wait()! }
 
-    /// - Parameter loading: called on the loader's thread before the model is there.
+    /// - Parameters:
+    ///   - tenants: where there are some, every user of the machine may connect.
+    ///   - loading: called on the loader's thread before the model is there.
+    ///   - reread: what a reload finds; nil is what there was.
     init(
         drainSeconds: Int = 5, environment: [String: String] = [:], state: String? = nil, adapters: [String] = ["alpha", "beta:2"],
-        loading: @escaping @Sendable (AssemblyContext) throws -> Void = { _ in }
+        tenants: TenantConfiguration? = nil,
+        loading: @escaping @Sendable (AssemblyContext) throws -> Void = { _ in },
+        reread: @escaping @Sendable () -> Result<TenantConfiguration, ConfigurationError>? = { nil }
     ) {
         var template = Array("/tmp/berth-server-XXXXXX".utf8CString)
         directory = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
@@ -61,10 +66,19 @@ final class TestDaemon: Sendable {
         configuration.adminSocket = adminSocket
         configuration.drainSeconds = drainSeconds
         configuration.stateDirectory = state
+        if let tenants {
+            configuration.tenants = tenants
+            configuration.socketMode = 0o666
+            chmod(directory, 0o755)
+        }
         let final = configuration
         let logger = Logger(label: "test") { _ in LineLogHandler(format: .journal, level: .debug) { line in self.log.withLock { $0.append(line) } } }
         _ = JoinableThread(name: "daemon") {
-            let code = Daemon.run(final, environment: environment, logger: logger, handlesSignals: false, assemble: { configuration, context in
+            let code = Daemon.run(final, environment: environment, logger: logger, reread: { () throws(ConfigurationError) in
+                var fresh = final
+                if let tenants = reread() { fresh.tenants = try tenants.get() }
+                return fresh
+            }, handlesSignals: false, assemble: { configuration, context in
                 try loading(context)
                 let generation = ScriptedGeneration(deliver: context.deliver)
                 self.scripted.set(generation)
@@ -152,9 +166,12 @@ final class TestClient {
     @discardableResult
     func send(_ text: String) -> Bool { send(Array(text.utf8)) }
 
+    /// Of every request from now on.
+    var fields: HTTPFields = [:]
+
     func request(_ method: HTTPRequest.Method, _ target: String, _ body: JSON? = nil, raw: [UInt8]? = nil) {
         parser.expectResponse(to: method)
-        send(RequestEncoder.request(method: method, target: target, fields: [.contentType: "application/json"], body: raw ?? body?.utf8))
+        send(RequestEncoder.request(method: method, target: target, fields: fields + [HTTPField(name: .contentType, value: "application/json")], body: raw ?? body?.utf8))
     }
 
     /// For what is sent as bytes: the method that the next answer belongs to.
@@ -184,6 +201,12 @@ final class TestClient {
                 parser.feed(buffer[..<count])
             }
         } catch { return answer }
+    }
+
+    /// Whether something can be read, or the server has closed.
+    func isAnswered(within milliseconds: Int32) -> Bool {
+        var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&request, 1, milliseconds) > 0
     }
 
     /// Reads until at least one byte has come.

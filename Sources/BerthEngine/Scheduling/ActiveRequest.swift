@@ -117,6 +117,7 @@ final class ActiveRequest {
 /// A request as operators see it. Holds nothing of its content.
 public struct RequestStatus: Sendable, Equatable {
     public var id: RequestID
+    public var tenant: TenantName
     public var adapter: AdapterName?
     /// queued, waitingForAdapter, waitingForPrefix, prefilling or decoding.
     public var phase: String
@@ -131,6 +132,7 @@ public struct RequestStatus: Sendable, Equatable {
 
     init(_ request: ActiveRequest) {
         id = request.request.id
+        tenant = request.request.tenant
         adapter = request.request.adapter
         phase = request.phase.rawValue
         promptTokens = request.promptCount

@@ -15,6 +15,8 @@ public struct APIError: Error, Sendable, Equatable {
     public var code: String?
     /// Seconds after which a retry makes sense; sent as Retry-After.
     public var retryAfterSeconds: Int?
+    /// The caller's limit that is reached, by its name in the configuration; sent as X-Berth-Limit.
+    public var limit: String?
 
     public init(
         _ status: HTTPResponse.Status, _ message: String, type: String = "invalid_request_error", parameter: String? = nil, code: String? = nil,

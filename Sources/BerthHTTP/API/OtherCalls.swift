@@ -57,10 +57,13 @@ public struct LoadAdapterCall: Sendable, Equatable {
     /// A directory of this machine. Only the admin socket takes paths.
     public var path: String
     public var pinned: Bool
+    /// The tenants that may use it, or "*" for all; nil leaves that as it is.
+    public var tenants: [String]?
 
     public init(body: [UInt8]) throws(APIError) {
         let reader = try FieldReader(body: body)
         name = try reader.adapterName("lora_name")
+        tenants = try reader.tenants()
         let value = try reader.required("lora_path")
         guard let text = value.string, text.hasPrefix("/"), !text.utf8.contains(0) else { throw .invalid("lora_path", "must be an absolute path.") }
         path = text
@@ -96,6 +99,17 @@ public struct SetMemoryCall: Sendable, Equatable {
 }
 
 extension FieldReader {
+    fileprivate func tenants() throws(APIError) -> [String]? {
+        guard let elements = try array("tenants") else { return nil }
+        guard elements.count <= Limits.tenantListEntries else { throw .invalid("tenants", "has more than \(Limits.tenantListEntries) entries.") }
+        var tenants: [String] = []
+        for element in elements {
+            guard let text = element.string, text == "*" || TenantName(text) != nil else { throw .invalid("tenants", "must be a list of tenants' names, or [\"*\"].") }
+            tenants.append(text)
+        }
+        return tenants
+    }
+
     fileprivate func adapterName(_ key: String) throws(APIError) -> AdapterName {
         let value = try required(key)
         guard let text = value.string, let name = AdapterName(text) else {

@@ -191,4 +191,8 @@ public struct RequestParser: Sendable {
 extension HTTPField.Name {
     /// HTTPTypes leaves Host out, because it models it as the authority of a request.
     public static let host = HTTPField.Name("Host")!
+    /// In which a proxy says whose a request is.
+    public static let berthTenant = HTTPField.Name("X-Berth-Tenant")!
+    /// The limit that a refused request has reached.
+    public static let berthLimit = HTTPField.Name("X-Berth-Limit")!
 }

@@ -120,8 +120,8 @@ extension AdapterRegistrar {
             if inspected == nil, readsWhole { inspected = try inspection.inspect(checkpoint, plan, given: wanted.path) }
             if case .failed(let failure) = ask(.register(name, AdapterSource(checkpoint, plan: plan))) { throw AdapterRejection("adapter", failure.message) }
             let entry = Entry(
-                origin: wanted.origin, path: wanted.path, stamp: checkpoint.stamp, created: Machine.wallSeconds, ranks: checkpoint.ranks,
-                warnings: checkpoint.warnings + (inspected ?? []))
+                origin: wanted.origin, path: wanted.path, stamp: checkpoint.stamp, created: Machine.wallSeconds, bytes: plan.bytes,
+                ranks: checkpoint.ranks, warnings: checkpoint.warnings + (inspected ?? []))
             state.withLock { state in
                 state.entries[name] = entry
                 state.uninspected[name] = inspected == nil ? Uninspected(checkpoint: checkpoint, plan: plan) : nil

@@ -32,6 +32,8 @@ final class AdapterRegistrar: AdapterService {
         /// Of the files that were looked at last; nil where one was missing.
         var stamp: AdapterStamp?
         var created: Int
+        /// What it takes in memory.
+        var bytes = 0
         /// Empty where its files were refused.
         var ranks: [Int] = []
         var warnings: [String] = []
@@ -54,6 +56,8 @@ final class AdapterRegistrar: AdapterService {
         var notes: Set<String> = []
         /// Since the daemon is ready; before, nothing is read that need not be.
         var mayInspect = false
+
+        func audience(of name: AdapterName) -> AdapterAudience { written.audiences[name] ?? .unsaid }
     }
 
     let host: EngineHost
@@ -85,10 +89,10 @@ final class AdapterRegistrar: AdapterService {
 
     // MARK: AdapterService
 
-    func contains(_ name: AdapterName) -> Bool { state.withLock { $0.entries[name] != nil } }
+    func audience(of name: AdapterName) -> AdapterAudience? { state.withLock { $0.entries[name] == nil ? nil : $0.audience(of: name) } }
 
-    func registered() -> [(name: AdapterName, created: Int)] {
-        state.withLock { $0.entries.filter { !$0.value.isRefused }.map { ($0.key, $0.value.created) } }
+    func registered() -> [(name: AdapterName, created: Int, audience: AdapterAudience)] {
+        state.withLock { state in state.entries.filter { !$0.value.isRefused }.map { ($0.key, $0.value.created, state.audience(of: $0.key)) } }
     }
 
     func statuses(reply: @escaping @Sendable ([AdapterListing]) -> Void) {
@@ -99,7 +103,10 @@ final class AdapterRegistrar: AdapterService {
         if !isAccepted { reply([]) }
     }
 
-    func load(_ name: AdapterName, path: String, pinned: Bool, reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void) {
+    func load(
+        _ name: AdapterName, path: String, pinned: Bool, audience: AdapterAudience?, quotas: [TenantName: AdapterQuota],
+        reply: @escaping @Sendable (Result<AdapterListing, APIError>) -> Void
+    ) {
         answer(reply) { [self] () throws(APIError) in
             guard !reservedNames.contains(name.text) else {
                 throw APIError(.badRequest, "'\(name)' is the base model's name.", parameter: "lora_name")
@@ -118,11 +125,16 @@ final class AdapterRegistrar: AdapterService {
             } catch {
                 throw APIError(.unprocessableContent, error.message, type: "adapter_rejected", parameter: error.subject, code: "adapter_rejected")
             }
+            let audience = audience ?? state.withLock { $0.audience(of: name) }
+            try check(quotas, name, audience, bytes: plan.bytes)
             try perform(.register(name, AdapterSource(checkpoint, plan: plan)))
             state.withLock { state in
                 state.entries[name] = Entry(
-                    origin: .administrator, path: path, stamp: checkpoint.stamp, created: Machine.wallSeconds, ranks: checkpoint.ranks, warnings: warnings)
+                    origin: .administrator, path: path, stamp: checkpoint.stamp, created: Machine.wallSeconds, bytes: plan.bytes, ranks: checkpoint.ranks,
+                    warnings: warnings)
                 state.uninspected.removeValue(forKey: name)
+                // From the first moment: nobody else sees it in between.
+                state.written.audiences[name] = audience == .unsaid ? nil : audience
             }
             try remember { contents in
                 contents.loaded[name] = path
@@ -146,6 +158,7 @@ final class AdapterRegistrar: AdapterService {
             try remember { contents in
                 contents.loaded.removeValue(forKey: name)
                 contents.pinned.remove(name)
+                contents.audiences.removeValue(forKey: name)
                 if isInDirectory { contents.unloaded.insert(name) }
             }
             logger.info("adapter \(name) unloaded")
@@ -170,6 +183,27 @@ final class AdapterRegistrar: AdapterService {
         try perform(.pin(name, isPinned))
         try remember { contents in
             if isPinned { contents.pinned.insert(name) } else { contents.pinned.remove(name) }
+        }
+    }
+
+    /// Whether the tenants that an adapter is for may have another one.
+    private func check(_ quotas: [TenantName: AdapterQuota], _ name: AdapterName, _ audience: AdapterAudience, bytes: Int) throws(APIError) {
+        guard case .only(let tenants) = audience else { return }
+        for tenant in tenants.sorted() {
+            guard let quota = quotas[tenant] else { continue }
+            let others = state.withLock { state in
+                state.entries.filter { other, _ in
+                    if other != name, case .only(let owners) = state.audience(of: other) { owners.contains(tenant) } else { false }
+                }.values.map(\.bytes)
+            }
+            if let most = quota.count, others.count >= most {
+                throw .limited(.maxAdapters, "\(others.count) adapters are loaded for tenant \(tenant), of \(most).", retryAfterSeconds: 60)
+            }
+            let sum = others.reduce(bytes, +)
+            if let most = quota.bytes, sum > most {
+                throw .limited(
+                    .adapterBytes, "The adapters of tenant \(tenant) would take \(ByteSize(bytes: sum)), of \(ByteSize(bytes: most)).", retryAfterSeconds: 60)
+            }
         }
     }
 
@@ -206,7 +240,7 @@ final class AdapterRegistrar: AdapterService {
         return AdapterListing(
             name: adapter.name, state: adapter.state == .absent ? "registered" : adapter.state.rawValue, bytes: adapter.bytes,
             digest: adapter.digest, modules: adapter.modules.count, ranks: entry?.ranks ?? [], uses: adapter.uses, isPinned: adapter.isPinned,
-            reason: adapter.reason, warnings: entry?.warnings ?? adapter.warnings)
+            audience: adapter.state == .retired ? .unsaid : state.withLock { $0.audience(of: adapter.name) }, reason: adapter.reason, warnings: entry?.warnings ?? adapter.warnings)
     }
 
     /// Asks the engine and waits for its answer, which comes between two steps. Never called on the loop's or the engine's thread.

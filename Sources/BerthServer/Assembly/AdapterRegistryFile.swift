@@ -1,7 +1,7 @@
 // Which adapters an administrator has loaded, unloaded and pinned, so that a restart finds what was there.
 //
 // One small JSON file per base model in the daemon's state directory:
-// {"loaded": {"name": "/path", …}, "unloaded": ["name", …], "pinned": ["name", …]}. It used to lie in the cache directory, which
+// {"loaded": {"name": "/path", …}, "unloaded": ["name", …], "pinned": ["name", …], "tenants": {"name": ["acme", …], …}}. It used to lie in the cache directory, which
 // anybody may empty, and is taken over from there once.
 
 import BerthCore
@@ -17,6 +17,8 @@ struct AdapterRegistryFile: Sendable {
         var unloaded: Set<AdapterName> = []
         /// Whatever their files are: a pin belongs to the name.
         var pinned: Set<AdapterName> = []
+        /// Whom loaded adapters are for, where that was said.
+        var audiences: OrderedDictionary<AdapterName, AdapterAudience> = [:]
         /// What of the file is not understood, one sentence each.
         var problems: [String] = []
     }
@@ -56,9 +58,10 @@ struct AdapterRegistryFile: Sendable {
         for (key, value) in members {
             switch (key, value) {
             case ("loaded", .object(let loaded)): for (name, path) in loaded { contents.add(loaded: name, path) }
+            case ("tenants", .object(let audiences)): for (name, tenants) in audiences { contents.add(audience: name, tenants) }
             case ("unloaded", .array(let names)): contents.unloaded = contents.names(names, among: key)
             case ("pinned", .array(let names)): contents.pinned = contents.names(names, among: key)
-            case ("loaded", _), ("unloaded", _), ("pinned", _): contents.problems.append("'\(key)' is \(value.kind)")
+            case ("loaded", _), ("unloaded", _), ("pinned", _), ("tenants", _): contents.problems.append("'\(key)' is \(value.kind)")
             default: contents.problems.append("'\(key.prefix(100))' is not known")
             }
         }
@@ -69,7 +72,11 @@ struct AdapterRegistryFile: Sendable {
     func write(_ contents: Contents) throws(StoreError) {
         let loaded = OrderedDictionary(uniqueKeysWithValues: contents.loaded.map { ($0.key.text, JSON.string($0.value)) })
         func list(_ names: Set<AdapterName>) -> JSON { .array(names.sorted().map { .string($0.text) }) }
-        let json: JSON = ["loaded": .object(loaded), "unloaded": list(contents.unloaded), "pinned": list(contents.pinned)]
+        let audiences = OrderedDictionary(
+            uniqueKeysWithValues: contents.audiences.compactMap { name, audience in audience.texts.map { (name.text, JSON.array($0.map(JSON.string))) } })
+        let json: JSON = [
+            "loaded": .object(loaded), "unloaded": list(contents.unloaded), "pinned": list(contents.pinned), "tenants": .object(audiences),
+        ]
         try file.write(json.utf8)
     }
 
@@ -84,6 +91,15 @@ extension AdapterRegistryFile.Contents {
             return problems.append("the path of adapter \(name) is \(value.text.prefix(100)), no absolute path")
         }
         loaded[name] = path
+    }
+
+    /// What cannot be understood is for nobody: it was meant for some only.
+    fileprivate mutating func add(audience text: String, _ value: JSON) {
+        guard let name = AdapterName(text) else { return problems.append("'\(text.prefix(100))' cannot be an adapter's name") }
+        let texts = value.array.flatMap { elements in elements.allSatisfy { $0.string != nil } ? elements.compactMap(\.string) : nil }
+        let audience = texts.flatMap { AdapterAudience($0) }
+        if audience == nil { problems.append("the tenants of adapter \(name) are \(value.text.prefix(100)), no list of names: nobody may use it") }
+        audiences[name] = audience ?? .only([])
     }
 
     fileprivate mutating func names(_ values: [JSON], among list: String) -> Set<AdapterName> {

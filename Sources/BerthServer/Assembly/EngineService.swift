@@ -26,9 +26,14 @@ struct EngineService: GenerationService {
             && host.perform(.pool) { answer in status.update { $0.take(answer) } }
             && host.perform(.picture) { answer in status.update { $0.take(answer) } }
             && host.perform(.experts) { answer in status.update { $0.take(answer) } }
+            && host.perform(.tenants) { answer in status.update { $0.take(answer) } }
             && host.perform(.waves) { answer in status.update { $0.take(answer) } }
             && host.perform(.counters) { answer in reply(status.update { $0.take(answer) }) }
         if !isAccepted { reply(EngineStatus()) }
+    }
+
+    func setTenants(_ policies: [TenantName: TenantPolicy], reply: @escaping @Sendable (Bool) -> Void) {
+        if !host.perform(.setTenants(policies), reply: { _ in reply(true) }) { reply(false) }
     }
 
     func shutdown() { host.stop() }
@@ -53,7 +58,7 @@ extension EngineStatus {
         case .requests(let list):
             requests = list.map { request in
                 Request(
-                    id: request.id, adapter: request.adapter, state: Self.state(request.phase), promptTokens: request.promptTokens,
+                    id: request.id, tenant: request.tenant, adapter: request.adapter, state: Self.state(request.phase), promptTokens: request.promptTokens,
                     generatedTokens: request.generatedTokens)
             }
             runningAdapters = Set(requests.filter { $0.state != "waiting" }.compactMap(\.adapter)).sorted()
@@ -70,10 +75,11 @@ extension EngineStatus {
         case .picture(let picture): self.picture = picture
         case .experts(let status): experts = status
         case .waves(let status): waves = status
+        case .tenants(let list): tenants = list
         case .counters(let counters):
             steps = counters.steps
             (prefixQueries, prefixHits, prefixEvictions) = (counters.prefixQueries, counters.prefixHits, counters.prefixEvictions)
-        case .done, .failed, .adapters, .tenants, .tokens: break
+        case .done, .failed, .adapters, .tokens: break
         }
     }
 

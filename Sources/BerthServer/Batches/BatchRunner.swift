@@ -28,6 +28,7 @@ final class BatchRunner {
 
     private let batches: BatchService
     private let model: ModelService
+    private let tenants: TenantDesk
     private let dispatcher: GenerationDispatcher
     private let loop: Loop
     private let replies: ReplyDesk
@@ -39,6 +40,9 @@ final class BatchRunner {
     private var lineBytes = 0
     private var waiting: [Line] = []
     private var prepared: [Line] = []
+    /// Tenants that have had their tokens of a minute, and their lines among the prepared ones.
+    private var held: Set<TenantName> = []
+    private var heldLines = 0
     private var finished: [FinishedLine] = []
     private var preparing = 0
     private var sequences = 0
@@ -50,8 +54,10 @@ final class BatchRunner {
     private var hasFailed = false
 
     init(
-        _ batches: BatchService, model: ModelService, dispatcher: GenerationDispatcher, loop: Loop, logger: Logger, wallSeconds: @escaping @Sendable () -> Int
+        _ batches: BatchService, model: ModelService, tenants: TenantDesk, dispatcher: GenerationDispatcher, loop: Loop, logger: Logger,
+        wallSeconds: @escaping @Sendable () -> Int
     ) throws(LoopError) {
+        self.tenants = tenants
         self.batches = batches
         self.model = model
         self.dispatcher = dispatcher
@@ -106,6 +112,7 @@ final class BatchRunner {
         keep()
         guard !isStopped else { return }
         start()
+        giveBack()
         prepare()
         claim()
     }
@@ -116,7 +123,8 @@ final class BatchRunner {
         let room = Limits.bulkSequences - lines.count
         guard mayHaveMore, !isClaiming, room > 0, lineBytes < Limits.bulkLineBytes else { return }
         let bytes = Limits.bulkLineBytes - lineBytes
-        isClaiming = ask({ store throws(BatchError) in try store.claim(lines: room, bytes: bytes) }) { [unowned self] result in
+        let held = held
+        isClaiming = ask({ store throws(BatchError) in try store.claim(lines: room, bytes: bytes, exceptOf: held) }) { [unowned self] result in
             isClaiming = false
             switch result {
             case .success(let claimed):
@@ -130,20 +138,41 @@ final class BatchRunner {
     }
 
     private func take(_ claimed: ClaimedLine) {
+        // Given back and given again while it runs.
+        guard lines[claimed.id] == nil else { return }
         let line = Line(claimed)
         lines[claimed.id] = line
         lineBytes += claimed.bytes
         waiting.append(line)
     }
 
+    /// What waits behind a held line of its tenant would keep others' lines out.
+    private func giveBack() {
+        let back = waiting.filter { held.contains($0.claimed.tenant) }
+        guard !back.isEmpty else { return }
+        let claimed = back.map(\.claimed)
+        guard ask({ store throws(BatchError) in store.giveBack(claimed) }, { (_: Result<Void, BatchError>) in }) else { return }
+        waiting.removeAll { held.contains($0.claimed.tenant) }
+        for line in claimed {
+            lines[line.id] = nil
+            lineBytes -= line.bytes
+        }
+        mayHaveMore = true
+    }
+
     // MARK: preparing
 
     /// Tokenises a few lines at a time, so that requests of clients find worker threads.
     private func prepare() {
-        while preparing < Limits.preparingBulkLines, prepared.isEmpty, sequences < Limits.bulkSequences, !waiting.isEmpty {
+        while preparing < Limits.preparingBulkLines, prepared.count == heldLines, sequences < Limits.bulkSequences, !waiting.isEmpty {
             let line = waiting.removeFirst()
+            guard let tenant = tenants.tenant(line.claimed.tenant) else {
+                finish(line, .failure(.forbidden("The tenant whose batch this is is no tenant of this daemon any more.", code: "unknown_tenant")))
+                keep()
+                continue
+            }
             preparing += 1
-            let (claimed, preparation) = (line.claimed, Preparation(model))
+            let (claimed, preparation) = (line.claimed, Preparation(model, tenant))
             loop.queueWork({
                 Result { () throws(APIError) in
                     var call = claimed.endpoint == "/v1/completions" ? try preparation.completion(claimed.body) : try preparation.chat(claimed.body)
@@ -167,14 +196,31 @@ final class BatchRunner {
 
     // MARK: running
 
+    /// In the order of their preparation; lines of a tenant that has had its tokens of a minute are held until it has some again, and hold up nobody else.
     private func start() {
-        while let line = prepared.first, let call = line.call, sequences == 0 || sequences + call.choiceCount <= Limits.bulkSequences {
+        held = []
+        heldLines = 0
+        var rest: [Line] = []
+        var isFull = false
+        for line in prepared {
+            guard let call = line.call else { preconditionFailure("a line was prepared without its call") }
+            isFull = isFull || sequences > 0 && sequences + call.choiceCount > Limits.bulkSequences
+            if !isFull, held.contains(call.tenant.name) || !tenants.mayRun(call.tenant.name, promptTokens: call.promptTokens) {
+                held.insert(call.tenant.name)
+                heldLines += 1
+                rest.append(line)
+                continue
+            }
             // The engine's queue is full of others' requests: they go first, however long it takes.
-            guard let answer = dispatcher.startWork(call, completion: { [unowned self, unowned line] in didAnswer(line, $0) }) else { return }
-            prepared.removeFirst()
+            guard !isFull, let answer = dispatcher.startWork(call, completion: { [unowned self, unowned line] in didAnswer(line, $0) }) else {
+                isFull = true
+                rest.append(line)
+                continue
+            }
             line.answer = answer
             sequences += call.choiceCount
         }
+        prepared = rest
     }
 
     private func didAnswer(_ line: Line, _ result: Result<JSON, APIError>) {

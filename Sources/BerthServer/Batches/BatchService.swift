@@ -7,6 +7,7 @@ import BerthBatches
 import BerthCore
 import BerthEngine
 import BerthLoop
+import Glibc
 import Logging
 import Synchronization
 
@@ -38,7 +39,7 @@ final class BatchService: Sendable {
         thread = Mutex(nil)
         thread.withLock {
             $0 = JoinableThread(name: "berth-batches") {
-                let store = Result { () throws(BatchError) in try BatchStore(directory: directory, random: random()) }
+                let store = Result { () throws(BatchError) in try BatchStore(directory: directory, random: random(), heir: TenantName(uid: geteuid())) }
                 if case .failure(let error) = store { logger.error("there are no batches: \(error)") }
                 Self.run(store, queue, wakeSecond, logger, wallSeconds, onProgress)
             }

@@ -11,6 +11,7 @@ final class UploadReceiver {
     private let exchange: Exchange
     private let incoming: IncomingFile
     private unowned let server: Server
+    private let tenant: TenantName
     /// Arrived and not handed over.
     private var bytes: [UInt8] = []
     private var hasEnded = false
@@ -20,11 +21,13 @@ final class UploadReceiver {
     init(_ exchange: Exchange, _ form: UploadForm, _ server: Server) {
         self.exchange = exchange
         self.server = server
-        incoming = IncomingFile(form)
+        let tenant = server.caller(exchange)
+        self.tenant = tenant.name
+        incoming = IncomingFile(form, of: tenant.name, quota: tenant.settings.batchQuota)
     }
 
     func begin() {
-        server.uploads += 1
+        server.tenants.beginUpload(tenant)
         exchange.onUpload = { [self] new in
             bytes += new
             if bytes.count > Limits.uploadQueuedBytes, !isPaused {
@@ -56,19 +59,19 @@ final class UploadReceiver {
                 }
                 write()
             case .success(let file?):
-                server.uploads -= 1
+                server.tenants.endUpload(tenant)
                 server.batches?.wake(at: file.expires ?? .max)
                 exchange.respond(file.json)
             case .failure(let error):
                 leave()
-                exchange.respond(error)
+                server.refuse(exchange, error)
             }
         }
     }
 
     /// The file will not be complete.
     private func leave() {
-        server.uploads -= 1
+        server.tenants.endUpload(tenant)
         let incoming = incoming
         server.batches?.perform({ _ throws(BatchError) in incoming.discard() }, reply: { _ in })
     }
@@ -79,8 +82,14 @@ private final class IncomingFile: @unchecked Sendable {
     // Unchecked: made on the loop, then touched on the batches' thread alone.
     private var form: UploadForm
     private var upload: Upload?
+    private let tenant: TenantName
+    private let quota: BatchQuota
 
-    init(_ form: UploadForm) { self.form = form }
+    init(_ form: UploadForm, of tenant: TenantName, quota: BatchQuota) {
+        self.form = form
+        self.tenant = tenant
+        self.quota = quota
+    }
 
     /// Takes a piece of the body. The file once it is complete and durable.
     func receive(_ bytes: [UInt8], isLast: Bool, _ store: BatchStore, now: Int) -> Result<StoredFile?, APIError> {
@@ -88,13 +97,13 @@ private final class IncomingFile: @unchecked Sendable {
             form.feed(bytes)
             while let output = try form.next() {
                 guard case .content(let piece) = output else { continue }
-                let upload = try self.upload ?? store.beginUpload()
+                let upload = try self.upload ?? store.beginUpload(of: tenant, quota: quota)
                 self.upload = upload
                 try upload.write(piece)
             }
             guard isLast else { return .success(nil) }
             try form.requireEnd()
-            let complete = try upload ?? store.beginUpload()
+            let complete = try upload ?? store.beginUpload(of: tenant, quota: quota)
             upload = nil
             return .success(try store.finish(complete, name: form.fileName ?? "file", lifeSeconds: form.lifeSeconds, now: now))
         } catch let error as BatchError {

@@ -29,14 +29,15 @@ final class ClientSession {
     let peer: PeerCredentials?
 
     init(
-        _ connection: Connection, isUpload: @escaping @Sendable (RequestHead) -> Bool, handle: @escaping (Exchange) -> Void,
-        onClosed: @escaping (ClientSession) -> Void
+        _ connection: Connection, isUpload: @escaping @Sendable (RequestHead) -> Bool,
+        admission: @escaping (RequestHead, PeerCredentials?) -> Result<BodyLease?, APIError>, handle: @escaping (Exchange) -> Void, onClosed: @escaping (ClientSession) -> Void
     ) {
         self.connection = connection
         self.handle = handle
         self.onClosed = onClosed
-        machine = ConnectionMachine(now: Loop.monotonicNanoseconds, isUpload: isUpload)
-        peer = connection.peer
+        let peer = connection.peer
+        self.peer = peer
+        machine = ConnectionMachine(now: Loop.monotonicNanoseconds, isUpload: isUpload, admission: { admission($0, peer) })
         connection.onRead = { [unowned self] bytes in perform(machine.received(bytes, now: Loop.monotonicNanoseconds)) }
         connection.onEnd = { [unowned self] _ in perform(machine.ended()) }
         connection.onDrain = { [unowned self] in didDrain() }

@@ -8,6 +8,7 @@
 // given on piece by piece; whoever takes it may pause it, and may refuse it before it is complete.
 // One request is answered at a time; pipelined ones wait as bytes in the parser. Reading goes on while an answer is under
 // way, since that is how a client that leaves is noticed, until `Limits.pipelinedBytes` have piled up.
+// Whoever may not be answered is refused when the head is there: no body is kept for a caller that nobody knows.
 // Lingering: after an error the client may still be sending (a body that is too large). Closing then would destroy the answer before it
 // is read, so what comes is thrown away for a moment first.
 
@@ -21,6 +22,8 @@ struct IncomingRequest: Equatable {
     var exchange: UInt64
     var head: RequestHead
     var body: [UInt8]
+    /// The body's room; nil where nobody counts.
+    var lease: BodyLease?
 }
 
 struct ConnectionMachine {
@@ -45,7 +48,7 @@ struct ConnectionMachine {
         case idle(since: UInt64)
         /// A head is incomplete.
         case receivingHead(deadline: UInt64)
-        case receivingBody(RequestHead, [UInt8], deadline: UInt64)
+        case receivingBody(RequestHead, [UInt8], BodyLease?, deadline: UInt64)
         case uploading(Uploading)
         case answering(Answering)
         case lingering(deadline: UInt64)
@@ -69,14 +72,21 @@ struct ConnectionMachine {
 
     private var parser: RequestParser
     private let isUpload: @Sendable (RequestHead) -> Bool
+    private let admission: (RequestHead) -> Result<BodyLease?, APIError>
     private var state: State
     private var exchange: UInt64 = 0
     private var isReadingPaused = false
     private var isDraining = false
 
-    /// - Parameter isUpload: which requests have their body given on as it arrives.
-    init(now: UInt64, isUpload: @escaping @Sendable (RequestHead) -> Bool = { _ in false }) {
+    /// - Parameters:
+    ///   - isUpload: which requests have their body given on as it arrives.
+    ///   - admission: gives a request's body its room, or says why it gets none; asked only where there is a body.
+    init(
+        now: UInt64, isUpload: @escaping @Sendable (RequestHead) -> Bool = { _ in false },
+        admission: @escaping (RequestHead) -> Result<BodyLease?, APIError> = { _ in .success(nil) }
+    ) {
         self.isUpload = isUpload
+        self.admission = admission
         parser = RequestParser { isUpload($0) ? Limits.uploadFileBytes + Limits.uploadExtraBytes : Limits.bodyBytes }
         state = .idle(since: now)
     }
@@ -125,6 +135,15 @@ struct ConnectionMachine {
                 }
                 switch (event, state) {
                 case (.head(let head), _):
+                    var lease: BodyLease?
+                    if head.framing != .none {
+                        switch admission(head) {
+                        case .success(let room): lease = room
+                        case .failure(let error):
+                            refuse(error, now, &actions)
+                            continue
+                        }
+                    }
                     if head.expectsContinue, parser.bufferedBytes == 0 { actions.append(.write(ResponseEncoder.continue)) }
                     if isUpload(head) {
                         exchange += 1
@@ -132,11 +151,15 @@ struct ConnectionMachine {
                         actions.append(.handle(IncomingRequest(exchange: exchange, head: head, body: [])))
                         continue
                     }
-                    state = .receivingBody(head, [], deadline: now + Limits.bodyNanoseconds)
-                case (.body(let piece), .receivingBody(let head, var body, let deadline)):
+                    state = .receivingBody(head, [], lease, deadline: now + Limits.bodyNanoseconds)
+                case (.body(let piece), .receivingBody(let head, var body, let lease, let deadline)):
+                    if let lease, !lease.grow(to: body.count + piece.count) {
+                        refuse(.unavailable("There is no room for the body.", code: "overloaded"), now, &actions)
+                        continue
+                    }
                     state = .closed  // so that the body's storage is not shared while it grows
                     body += piece
-                    state = .receivingBody(head, body, deadline: deadline)
+                    state = .receivingBody(head, body, lease, deadline: deadline)
                 case (.body(let piece), .uploading(var uploading)):
                     uploading.quietDeadline = now + Limits.bodyNanoseconds
                     state = .uploading(uploading)
@@ -144,10 +167,10 @@ struct ConnectionMachine {
                 case (.end, .uploading(let uploading)):
                     state = .answering(Answering(head: uploading.head))
                     actions.append(.uploadEnd(exchange: exchange))
-                case (.end, .receivingBody(let head, let body, _)):
+                case (.end, .receivingBody(let head, let body, let lease, _)):
                     exchange += 1
                     state = .answering(Answering(head: head))
-                    actions.append(.handle(IncomingRequest(exchange: exchange, head: head, body: body)))
+                    actions.append(.handle(IncomingRequest(exchange: exchange, head: head, body: body, lease: lease)))
                 default: preconditionFailure("the parser reports a head before anything else")
                 }
             }
@@ -212,7 +235,7 @@ struct ConnectionMachine {
             actions = [.close]
         case .receivingHead(let deadline) where now >= deadline:
             refuse(APIError(.requestTimeout, "The header did not arrive within \(Limits.headerNanoseconds / 1_000_000_000) seconds.", code: "timeout"), now, &actions)
-        case .receivingBody(_, _, let deadline) where now >= deadline:
+        case .receivingBody(_, _, _, let deadline) where now >= deadline:
             refuse(APIError(.requestTimeout, "The body did not arrive within \(Limits.bodyNanoseconds / 1_000_000_000) seconds.", code: "timeout"), now, &actions)
         case .uploading(let uploading) where now >= uploading.deadline || now >= uploading.quietDeadline ?? .max:
             let seconds = (now >= uploading.deadline ? Limits.uploadNanoseconds : Limits.bodyNanoseconds) / 1_000_000_000

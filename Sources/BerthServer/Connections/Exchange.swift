@@ -9,9 +9,11 @@ import BerthLoop
 import HTTPTypes
 
 final class Exchange {
-    let request: IncomingRequest
+    private(set) var request: IncomingRequest
     let peer: PeerCredentials?
     let startNanoseconds: UInt64
+    /// Whose it is; nil on the admin socket and on routes that anybody may call.
+    var tenant: Tenant?
     /// What the route's placeholder stands for, percent-decoded.
     var parameters: [String] = []
     /// The client left before the answer was complete.
@@ -35,6 +37,15 @@ final class Exchange {
     }
 
     var isAbandoned: Bool { isOver }
+
+    /// For the log.
+    var userID: String { peer.map { String($0.userID) } ?? "?" }
+
+    /// The body and its room, which are not kept here any longer: an answer may take long, and there may be thousands.
+    func takeBody() -> ([UInt8], BodyLease?) {
+        defer { (request.body, request.lease) = ([], nil) }
+        return (request.body, request.lease)
+    }
 
     func respond(_ response: Response) {
         guard let session = finish(response.status) else { return }

@@ -23,5 +23,8 @@ struct Response: Equatable {
     init(_ error: APIError) {
         self.init(error.status, json: error.body)
         if let seconds = error.retryAfterSeconds { fields[.retryAfter] = String(seconds) }
+        if let limit = error.limit { fields[.berthLimit] = limit }
+        // RFC 9110, section 15.5.2, wants it said how.
+        if error.status == .unauthorized { fields[.wwwAuthenticate] = "Bearer realm=\"berth\"" }
     }
 }

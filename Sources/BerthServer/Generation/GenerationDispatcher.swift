@@ -17,6 +17,7 @@ final class GenerationDispatcher {
     }
 
     private let service: ModelService
+    private let tenants: TenantDesk
     private let metrics: Metrics
     private let logger: Logger
     private let wallSeconds: () -> Int
@@ -27,8 +28,11 @@ final class GenerationDispatcher {
     /// No answer is under way any more.
     var onIdle: (() -> Void)?
 
-    init(_ service: ModelService, metrics: Metrics, logger: Logger, random: any RandomNumberGenerator, wallSeconds: @escaping () -> Int) {
+    init(
+        _ service: ModelService, tenants: TenantDesk, metrics: Metrics, logger: Logger, random: any RandomNumberGenerator, wallSeconds: @escaping () -> Int
+    ) {
         self.service = service
+        self.tenants = tenants
         self.metrics = metrics
         self.logger = logger
         self.random = random
@@ -39,7 +43,10 @@ final class GenerationDispatcher {
 
     /// Generates the answer to `exchange`.
     func start(_ call: PreparedGeneration, _ exchange: Exchange) {
-        let answer = RunningAnswer(.client(exchange), AnswerAssembler(call, identity: identity(call), text: service.text))
+        do throws(APIError) {
+            try tenants.admit(call.tenant, sequences: call.choiceCount, promptTokens: call.promptTokens)
+        } catch { return exchange.respond(error) }
+        let answer = RunningAnswer(.client(exchange), call.tenant.name, AnswerAssembler(call, identity: identity(call), text: service.text))
         exchange.onAbandon = { [unowned self, unowned answer] in
             metrics.cancelledAnswers += 1
             cancel(answer)
@@ -50,10 +57,10 @@ final class GenerationDispatcher {
         }
     }
 
-    /// Generates an answer for the daemon's own work. Nil, and nothing happens, where the engine has no room for more.
+    /// Generates an answer that nobody waits for. Nil, and nothing happens, where the engine has no room for more.
     /// - Parameter completion: called once, later, unless the answer is cancelled.
     func startWork(_ call: PreparedGeneration, completion: @escaping (Result<JSON, APIError>) -> Void) -> RunningAnswer? {
-        let answer = RunningAnswer(.work(completion), AnswerAssembler(call, identity: identity(call), text: service.text))
+        let answer = RunningAnswer(.work(completion), call.tenant.name, AnswerAssembler(call, identity: identity(call), text: service.text))
         guard submit(call, answer) else {
             release(answer)
             return nil
@@ -71,11 +78,13 @@ final class GenerationDispatcher {
         answer.requests = requests.map(\.id)
         for (choice, request) in requests.enumerated() {
             routes[request.id] = Route(answer: answer, choice: choice)
+            tenants.enter(answer.tenant, bulk: answer.isWork)
             guard service.generation.submit(request) else {
-                routes[request.id] = nil
+                _ = forget(request.id)
                 return false
             }
         }
+        tenants.take(tokens: answer.assembler.usage.promptTokens, of: answer.tenant)
         metrics.promptTokens += UInt64(answer.assembler.usage.promptTokens)
         return true
     }
@@ -101,7 +110,8 @@ final class GenerationDispatcher {
                 continue
             }
             let answer = route.answer
-            if event.isFinal { routes[id] = nil }
+            book(event, route)
+            if event.isFinal { _ = forget(id) }
             measure(event, answer, route.choice, now)
             perform(answer.assembler.receive(event, choice: route.choice), answer)
             if answer.hasBegunStream { holdBack(answer) }
@@ -184,7 +194,21 @@ final class GenerationDispatcher {
 
     /// Ends whatever of the answer the engine still works on.
     private func release(_ answer: RunningAnswer) {
-        for id in answer.requests where routes.removeValue(forKey: id) != nil { service.generation.cancel(id) }
+        for id in answer.requests where forget(id) { service.generation.cancel(id) }
+    }
+
+    /// Nothing of the request is waited for any more. False where that was so before.
+    private func forget(_ id: RequestID) -> Bool {
+        guard let route = routes.removeValue(forKey: id) else { return false }
+        tenants.leave(route.answer.tenant, bulk: route.answer.isWork, hasBegun: route.answer.begun.contains(route.choice))
+        return true
+    }
+
+    /// On the tenant's account.
+    private func book(_ event: GenerationEvent, _ route: Route) {
+        guard case .token = event else { return }
+        tenants.take(tokens: 1, of: route.answer.tenant)
+        if !route.answer.isWork, route.answer.begun.insert(route.choice).inserted { tenants.begin(route.answer.tenant) }
     }
 
     private func measure(_ event: GenerationEvent, _ answer: RunningAnswer, _ choice: Int, _ now: UInt64) {
@@ -224,16 +248,22 @@ enum AnswerReceiver {
 /// An answer that the engine works on.
 final class RunningAnswer {
     let receiver: AnswerReceiver
+    let tenant: TenantName
     fileprivate var assembler: AnswerAssembler
     fileprivate(set) var requests: [RequestID] = []
     fileprivate var hasBegunStream = false
+    /// Choices that have a token.
+    fileprivate var begun: Set<Int> = []
     /// When the last token of each choice came.
     fileprivate var lastToken: [Int: UInt64] = [:]
 
-    init(_ receiver: AnswerReceiver, _ assembler: AnswerAssembler) {
+    init(_ receiver: AnswerReceiver, _ tenant: TenantName, _ assembler: AnswerAssembler) {
         self.receiver = receiver
+        self.tenant = tenant
         self.assembler = assembler
     }
+
+    fileprivate var isWork: Bool { if case .work = receiver { true } else { false } }
 }
 
 extension GenerationEvent {

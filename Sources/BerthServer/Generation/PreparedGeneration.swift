@@ -15,6 +15,7 @@ struct PreparedGeneration: Sendable {
         var echo: String?
     }
 
+    var tenant: Tenant
     var isChat: Bool
     /// The model as the answer names it.
     var model: String
@@ -40,12 +41,14 @@ struct PreparedGeneration: Sendable {
     var deadline: UInt64?
 
     var choiceCount: Int { prompts.count * delivery.n }
+    var promptTokens: Int { prompts.reduce(0) { $0 + $1.tokens.count } }
 
     /// The requests in the order of their choices: all of the first prompt, all of the second…
     func requests(id: (Int) -> RequestID, randomSeed: () -> UInt64) -> [GenerationRequest] {
         (0..<choiceCount).map { choice in
             let prompt = choice / delivery.n
             var request = GenerationRequest(id: id(choice), adapter: adapter, prompt: prompts[prompt].tokens, maxTokens: maxTokens[prompt])
+            request.tenant = tenant.name
             request.sampling = sampling
             request.sampling.seed = seed.map { Self.seed($0, sequence: choice % delivery.n) } ?? randomSeed()
             request.stopStrings = stopStrings
@@ -80,14 +83,18 @@ struct PreparedGeneration: Sendable {
     }
 }
 
-/// Makes prepared requests for one model.
+/// Makes prepared requests of one tenant for one model. There are no adapters here but those that the tenant may use.
 struct Preparation: Sendable {
+    let tenant: Tenant
     let description: ModelDescription
     let text: any TextService
-    let adapters: any AdapterService
+    private let adapters: any AdapterService
 
-    init(_ service: ModelService) {
-        description = service.description
+    init(_ service: ModelService, _ tenant: Tenant) {
+        self.tenant = tenant
+        var description = service.description
+        if let most = tenant.settings.contextLength { description.contextLength = min(most, description.contextLength) }
+        self.description = description
         text = service.text
         adapters = service.adapters
     }
@@ -150,14 +157,18 @@ struct Preparation: Sendable {
         return DetokenizeCall.answer(text: text.decode(call.tokens, skipSpecialTokens: false))
     }
 
-    /// The base model and its adapters.
-    func cards() -> [ModelCard] { [baseCard] + adapters.registered().map { card($0.name, created: $0.created) } }
+    /// The base model and the adapters.
+    func cards() -> [ModelCard] {
+        [baseCard] + adapters.registered().filter { tenant.mayUse($0.name, $0.audience) }.map { card($0.name, created: $0.created) }
+    }
 
     func card(_ id: String) throws(APIError) -> ModelCard {
         if id == description.name || id == Self.baseAlias { return baseCard }
-        guard let name = AdapterName(id), let adapter = adapters.registered().first(where: { $0.name == name }) else { throw .unknownModel(id) }
+        guard let name = AdapterName(id), mayUse(name), let adapter = adapters.registered().first(where: { $0.name == name }) else { throw .unknownModel(id) }
         return card(name, created: adapter.created)
     }
+
+    private func mayUse(_ name: AdapterName) -> Bool { tenant.mayUse(name, adapters.audience(of: name)) }
 
     private var baseCard: ModelCard {
         ModelCard(id: description.name, created: description.created, parent: nil, contextLength: description.contextLength)
@@ -176,7 +187,7 @@ struct Preparation: Sendable {
     func resolve(_ model: String?) throws(APIError) -> (model: String, adapter: AdapterName?) {
         guard let model else { return (description.name, nil) }
         if model == description.name || model == Self.baseAlias { return (model, nil) }
-        guard let name = AdapterName(model), adapters.contains(name) else { throw .unknownModel(model) }
+        guard let name = AdapterName(model), mayUse(name) else { throw .unknownModel(model) }
         adapters.refresh(name)
         return (model, name)
     }
@@ -219,7 +230,7 @@ struct Preparation: Sendable {
         case .atMost, .unlimited:
             guard room > 0 else { throw .contextExceeded(contextLength: description.contextLength, promptTokens: prompt, maxTokens: 1) }
             let standard = if case .atMost(let count) = wanted { count } else { Int.max }
-            return max(1, min(standard, description.openEndedTokens - prompt))
+            return max(1, min(standard, min(description.openEndedTokens, description.contextLength) - prompt))
         }
     }
 
@@ -254,7 +265,7 @@ struct Preparation: Sendable {
         parameters.frequencyPenalty = sampling.frequencyPenalty ?? parameters.frequencyPenalty
         parameters.logitBias = sampling.logitBias
         return PreparedGeneration(
-            isChat: isChat, model: model, adapter: adapter, prompts: prompts, sampling: parameters, seed: sampling.seed, maxTokens: maxTokens,
+            tenant: tenant, isChat: isChat, model: model, adapter: adapter, prompts: prompts, sampling: parameters, seed: sampling.seed, maxTokens: maxTokens,
             stopStrings: sampling.stopStrings, stopTokens: sampling.stopTokens, ignoresEndTokens: sampling.ignoresEndTokens,
             minTokens: sampling.minTokens, badWords: badWords(sampling.badWords), includesStop: sampling.includesStop, showsSpecialTokens: sampling.showsSpecialTokens, logprobs: logprobs, delivery: delivery,
             serviceClass: delivery.serviceTier == "flex" ? .bulk : .interactive)

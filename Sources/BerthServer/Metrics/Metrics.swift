@@ -20,11 +20,13 @@ final class Metrics {
     var interTokenLatency = Histogram(bounds: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10, 20])
     var endToEndLatency = Histogram(bounds: [0.01, 0.05, 0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480])
 
+    private var series = TenantSeries()
+
     func countAnswer(route: String, status: HTTPResponse.Status) { answers[route, default: [:]][status.code, default: 0] += 1 }
 
     /// The text of `GET /metrics`.
     /// - Parameter seconds: since 1970; the value of the adapter gauge, as gateways expect it.
-    func text(model: String, status: EngineStatus, registeredAdapters: Int, connections: Int, seconds: Int) -> String {
+    func text(model: String, status: EngineStatus, registeredAdapters: Int, tenants: [TenantReport], connections: Int, seconds: Int) -> String {
         var page = PrometheusPage(label: "model_name", value: model)
         page.gauge("vllm:num_requests_running", "Requests in the running batch.", Double(status.running))
         page.gauge("vllm:num_requests_waiting", "Requests that wait.", Double(status.waiting))
@@ -51,6 +53,7 @@ final class Metrics {
         page.gauges("berth_pool_waste_bytes", "Bytes of leased pages that hold nothing, by use.", status.classes.map { ([("class", $0.name)], Double($0.wasteBytes)) })
         Self.add(status.picture, status, to: &page)
         if let experts = status.experts { Self.add(experts, to: &page) }
+        page.add(tenants, series: series.names(tenants.map(\.name)))
         page.counter("berth_waves", "Steps over bulk requests.", UInt64(status.waves.waves))
         page.counter("berth_abandoned_waves", "Of those begun, given up because a stream needed the pages.", UInt64(status.waves.abandoned))
         page.counter("berth_engine_steps", "Steps of the engine.", UInt64(status.steps))

@@ -18,6 +18,7 @@ extension Server {
             Route(.get, "/experts") { [unowned self] in showExperts($0) },
             Route(.get, "/waves") { [unowned self] in showStatus($0, \.waves.json) },
             Route(.get, "/requests") { [unowned self] in showStatus($0) { $0.requestsJSON } },
+            Route(.get, "/tenants") { [unowned self] in showTenants($0) },
             Route(.get, "/metrics") { [unowned self] in showMetrics($0) },
         ] + healthRoutes()
     }
@@ -45,7 +46,13 @@ extension Server {
             guard call.name.text != service.description.name, call.name.text != Preparation.baseAlias else {
                 throw .invalid("lora_name", "is the name of the base model.")
             }
-            change(exchange, "loaded") { service.adapters.load(call.name, path: call.path, pinned: call.pinned, reply: $0) }
+            let configured = tenants.configuration.tenants
+            let strangers = call.tenants?.filter { name in name != "*" && !configured.isEmpty && !configured.keys.contains { $0.text == name } } ?? []
+            change(exchange, "loaded", warnings: strangers.map { "There is no tenant '\($0)' in the configuration." }) {
+                service.adapters.load(
+                    call.name, path: call.path, pinned: call.pinned, audience: call.tenants.flatMap { AdapterAudience($0) },
+                    quotas: Dictionary(uniqueKeysWithValues: configured.map { ($0.key, $0.value.adapterQuota) }), reply: $0)
+            }
         } catch { exchange.respond(error) }
     }
 
@@ -67,16 +74,17 @@ extension Server {
     }
 
     private func change(
-        _ exchange: Exchange, _ what: String, _ question: (@escaping @Sendable (Result<AdapterListing, APIError>) -> Void) -> Void
+        _ exchange: Exchange, _ what: String, warnings: [String] = [], _ question: (@escaping @Sendable (Result<AdapterListing, APIError>) -> Void) -> Void
     ) {
         ask(exchange, question) { [unowned self] (result: Result<AdapterListing, APIError>) in
             switch result {
-            case .success(let status):
-                logger.notice("adapter \(status.name) \(what)", metadata: ["uid": "\(exchange.peer.map { String($0.userID) } ?? "?")"])
+            case .success(var status):
+                status.warnings += warnings
+                logger.notice("adapter \(status.name) \(what)", metadata: ["uid": "\(exchange.userID)"])
                 exchange.respond(status.json)
             case .failure(let error):
                 logger.warning("an adapter could not be \(what): \(error.message)")
-                exchange.respond(error)
+                refuse(exchange, error)
             }
         }
     }
@@ -90,7 +98,7 @@ extension Server {
         guard let service = loadedService(exchange) else { return }
         ask(exchange, service.generation.status) { [unowned self] (status: EngineStatus) in
             let text = metrics.text(
-                model: service.description.name, status: status, registeredAdapters: service.adapters.registered().count, connections: connectionCount,
+                model: service.description.name, status: status, registeredAdapters: service.adapters.registered().count, tenants: tenantReports(status), connections: connectionCount,
                 seconds: environment.wallSeconds())
             exchange.respond(Response(contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(text.utf8)))
         }
@@ -102,7 +110,7 @@ extension AdapterListing {
         [
             "name": .string(name.text), "state": .string(state), "bytes": bytes.map { JSON($0) } ?? nil, "digest": digest.map(JSON.string) ?? nil,
             "modules": modules.map { JSON($0) } ?? nil, "ranks": .array(ranks.map { JSON($0) }), "uses": JSON(uses), "pinned": .bool(isPinned),
-            "reason": reason.map(JSON.string) ?? nil, "warnings": .array(warnings.map(JSON.string)),
+            "tenants": audience.texts.map { .array($0.map(JSON.string)) } ?? nil, "reason": reason.map(JSON.string) ?? nil, "warnings": .array(warnings.map(JSON.string)),
         ]
     }
 }
@@ -111,8 +119,8 @@ extension EngineStatus {
     var requestsJSON: JSON {
         let list = requests.map { request -> JSON in
             [
-                "id": .integer(Int64(bitPattern: request.id.rawValue)), "adapter": request.adapter.map { .string($0.text) } ?? nil,
-                "state": .string(request.state), "prompt_tokens": JSON(request.promptTokens), "generated_tokens": JSON(request.generatedTokens),
+                "id": .integer(Int64(bitPattern: request.id.rawValue)), "tenant": .string(request.tenant.text),
+                "adapter": request.adapter.map { .string($0.text) } ?? nil, "state": .string(request.state), "prompt_tokens": JSON(request.promptTokens), "generated_tokens": JSON(request.generatedTokens),
             ]
         }
         return ["running": JSON(running), "waiting": JSON(waiting), "requests": .array(list)]

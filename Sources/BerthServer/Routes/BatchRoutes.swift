@@ -21,35 +21,35 @@ extension Server {
             let order = BatchOrder(
                 input: call.input, endpoint: call.endpoint, window: call.window, windowSeconds: call.windowSeconds, metadata: call.metadata,
                 outputLifeSeconds: call.outputLifeSeconds)
-            let now = environment.wallSeconds()
-            askBatches(exchange, { store throws(BatchError) in try store.create(order, now: now) }) { [unowned self] (batch: Batch) in
+            let (tenant, now) = (caller(exchange), environment.wallSeconds())
+            askBatches(exchange, { store throws(BatchError) in try store.create(order, of: tenant.name, quota: tenant.settings.batchQuota, now: now) }) { [unowned self] (batch: Batch) in
                 batches?.wake(at: batch.expires)
-                logger.info("batch \(batch.id) begins", metadata: ["uid": "\(exchange.peer.map { String($0.userID) } ?? "?")"])
+                logger.info("batch \(batch.id) begins", metadata: ["uid": "\(exchange.userID)", "tenant": "\(caller(exchange).name)"])
                 exchange.respond(batch.json)
             }
         } catch { exchange.respond(error) }
     }
 
     private func showBatch(_ exchange: Exchange) {
-        let id = exchange.parameters[0]
-        askBatches(exchange, { store throws(BatchError) in try store.batch(id) }) { (batch: Batch) in exchange.respond(batch.json) }
+        let (id, tenant) = (exchange.parameters[0], caller(exchange).name)
+        askBatches(exchange, { store throws(BatchError) in try store.batch(id, of: tenant) }) { (batch: Batch) in exchange.respond(batch.json) }
     }
 
     private func listBatches(_ exchange: Exchange) {
         do throws(APIError) {
             let query = try QueryReader(exchange.request.head.query)
             let limit = try query.int("limit", in: 1...Limits.batchPage) ?? 20
-            let after = query.string("after")
-            askBatches(exchange, { store throws(BatchError) in try store.batches(after: after, limit: limit) }) { (page: Page<Batch>) in
+            let (after, tenant) = (query.string("after"), caller(exchange).name)
+            askBatches(exchange, { store throws(BatchError) in try store.batches(of: tenant, after: after, limit: limit) }) { (page: Page<Batch>) in
                 exchange.respond(Self.list(page.elements.map(\.json), hasMore: page.hasMore))
             }
         } catch { exchange.respond(error) }
     }
 
     private func cancelBatch(_ exchange: Exchange) {
-        let id = exchange.parameters[0]
+        let (id, tenant) = (exchange.parameters[0], caller(exchange).name)
         let now = environment.wallSeconds()
-        askBatches(exchange, { store throws(BatchError) in try store.cancel(id, now: now) }, always: { [unowned self] in runner?.drop(batch: id) }) {
+        askBatches(exchange, { store throws(BatchError) in try store.cancel(id, of: tenant, now: now) }, always: { [unowned self] in runner?.drop(batch: id) }) {
             (batch: Batch) in exchange.respond(batch.json)
         }
     }
@@ -75,7 +75,7 @@ extension Server {
                 if error.code == .storage { logger.error("\(error)") }
                 guard !exchange.isAbandoned else { return }
                 failed()
-                exchange.respond(APIError(error))
+                refuse(exchange, APIError(error))
             }
         }
         guard let reply else {
@@ -83,6 +83,12 @@ extension Server {
             return exchange.respond(.unavailable("Too many questions are waiting.", code: "overloaded") as APIError)
         }
         batches.perform(work, reply: reply)
+    }
+
+    /// Answers with an error, and counts it where it is a limit of the tenant's.
+    func refuse(_ exchange: Exchange, _ error: APIError) {
+        if let tenant = exchange.tenant, let limit = error.limit.flatMap({ TenantLimit(rawValue: $0) }) { tenants.count(refusal: limit, of: tenant.name) }
+        exchange.respond(error)
     }
 
     /// New files and batches are taken while the model is still being loaded; not while the daemon ends.
@@ -109,7 +115,15 @@ extension APIError {
         case .invalid: self = APIError(.badRequest, error.message, parameter: error.parameter)
         case .conflict: self = APIError(.conflict, error.message, parameter: error.parameter, code: "conflict")
         case .tooLarge: self = APIError(.contentTooLarge, error.message, parameter: error.parameter, code: "file_too_large")
-        case .quota: self = APIError(.tooManyRequests, error.message, parameter: error.parameter, code: "quota_exceeded", retryAfterSeconds: 60)
+        case .quota:
+            let limit: TenantLimit? = switch error.quota {
+            case .bytes: .batchBytes
+            case .lines: .batchLines
+            case .share: .queueShare
+            case nil: nil
+            }
+            self = APIError(.tooManyRequests, error.message, parameter: error.parameter, code: "quota_exceeded", retryAfterSeconds: 60)
+            if let limit { self = .limited(limit, error.message, retryAfterSeconds: 60) }
         case .storage: self = .unavailable(error.message, code: "storage_failed", retryAfterSeconds: 5)
         case .busy: self = .unavailable(error.message, code: "overloaded")
         }

@@ -19,10 +19,8 @@ extension Server {
 
     private func uploadFile(_ exchange: Exchange) {
         guard takesWork(exchange) else { return }
-        guard uploads < Limits.uploads else {
-            return exchange.respond(.unavailable("\(Limits.uploads) files are being uploaded already.", code: "overloaded") as APIError)
-        }
         do throws(APIError) {
+            try tenants.checkUpload(caller(exchange))
             let form = try UploadForm(contentType: exchange.request.head.fields[.contentType])
             UploadReceiver(exchange, form, self).begin()
         } catch { exchange.respond(error) }
@@ -33,28 +31,28 @@ extension Server {
             let query = try QueryReader(exchange.request.head.query)
             let limit = try query.int("limit", in: 1...Limits.filePage) ?? Limits.filePage
             let isAscending = try query.choice("order", ["asc", "desc"]) == "asc"
-            let (purpose, after) = (query.string("purpose"), query.string("after"))
+            let (purpose, after, tenant) = (query.string("purpose"), query.string("after"), caller(exchange).name)
             askBatches(exchange, { store throws(BatchError) in
-                try store.files(purpose: purpose, after: after, limit: limit, ascending: isAscending)
+                try store.files(of: tenant, purpose: purpose, after: after, limit: limit, ascending: isAscending)
             }) { (page: Page<StoredFile>) in exchange.respond(Self.list(page.elements.map(\.json), hasMore: page.hasMore)) }
         } catch { exchange.respond(error) }
     }
 
     private func showFile(_ exchange: Exchange) {
-        let id = exchange.parameters[0]
-        askBatches(exchange, { store throws(BatchError) in try store.file(id) }) { (file: StoredFile) in exchange.respond(file.json) }
+        let (id, tenant) = (exchange.parameters[0], caller(exchange).name)
+        askBatches(exchange, { store throws(BatchError) in try store.file(id, of: tenant) }) { (file: StoredFile) in exchange.respond(file.json) }
     }
 
     private func deleteFile(_ exchange: Exchange) {
-        let id = exchange.parameters[0]
-        askBatches(exchange, { store throws(BatchError) in try store.deleteFile(id) }) { (_: Void) in
+        let (id, tenant) = (exchange.parameters[0], caller(exchange).name)
+        askBatches(exchange, { store throws(BatchError) in try store.deleteFile(id, of: tenant) }) { (_: Void) in
             exchange.respond(["id": .string(id), "object": "file", "deleted": true])
         }
     }
 
     private func sendContent(_ exchange: Exchange) {
-        let id = exchange.parameters[0]
-        askBatches(exchange, { store throws(BatchError) in try store.content(id, at: 0) }) { [unowned self] (piece: [UInt8]) in
+        let (id, tenant) = (exchange.parameters[0], caller(exchange).name)
+        askBatches(exchange, { store throws(BatchError) in try store.content(id, of: tenant, at: 0) }) { [unowned self] (piece: [UInt8]) in
             exchange.beginStream(fields: [.contentType: "application/octet-stream"])
             if exchange.request.head.method == .head { return exchange.end() }
             sendContent(exchange, piece, at: 0)
@@ -74,7 +72,7 @@ extension Server {
     }
 
     private func readContent(_ exchange: Exchange, at place: Int) {
-        let id = exchange.parameters[0]
+        let (id, tenant) = (exchange.parameters[0], caller(exchange).name)
         guard let batches, let reply = replies.expect({ [unowned self] (result: Result<[UInt8], BatchError>) in
             guard !exchange.isAbandoned else { return }
             switch result {
@@ -85,6 +83,6 @@ extension Server {
                 exchange.cutOff()
             }
         }) else { return exchange.cutOff() }
-        batches.perform({ store throws(BatchError) in try store.content(id, at: place) }, reply: reply)
+        batches.perform({ store throws(BatchError) in try store.content(id, of: tenant, at: place) }, reply: reply)
     }
 }

@@ -16,13 +16,13 @@ extension Server {
         ] + fileRoutes() + batchRoutes() + healthRoutes()
     }
 
-    /// On both sockets.
+    /// On both sockets. Who looks after the daemon need not be a tenant of it.
     func healthRoutes() -> [Route] {
         let ready: (Exchange) -> Void = { [unowned self] in showReadiness($0) }
         return [
-            Route(.get, "/health", ready),
-            Route(.get, "/health/ready", ready),
-            Route(.get, "/health/live") { $0.respond(["status": "live"]) },
+            Route(.get, "/health", isOpen: true, ready),
+            Route(.get, "/health/ready", isOpen: true, ready),
+            Route(.get, "/health/live", isOpen: true) { $0.respond(["status": "live"]) },
             Route(.get, "/version") { $0.respond(["version": .string(Server.version)]) },
         ]
     }
@@ -44,7 +44,7 @@ extension Server {
         guard let (service, dispatcher) = readyService(exchange) else { return }
         let deadline: UInt64?
         do throws(APIError) { deadline = try exchange.deadline() } catch { return exchange.respond(error) }
-        prepare(exchange, service, read) { dispatcher.start($0.ending(at: deadline), exchange) }
+        prepare(exchange, service, generates: true, read) { dispatcher.start($0.ending(at: deadline), exchange) }
     }
 
     /// An answer that is made on a worker thread.

@@ -10,12 +10,17 @@ struct Route {
     let pattern: String
     /// The body is given to the handler in pieces as it arrives, and may be larger than others.
     let takesUploads: Bool
+    /// Whoever can connect may call it. All other routes of the inference socket are for tenants.
+    let isOpen: Bool
     let handle: (Exchange) -> Void
 
-    init(_ method: HTTPRequest.Method, _ pattern: String, takesUploads: Bool = false, _ handle: @escaping (Exchange) -> Void) {
+    init(
+        _ method: HTTPRequest.Method, _ pattern: String, takesUploads: Bool = false, isOpen: Bool = false, _ handle: @escaping (Exchange) -> Void
+    ) {
         self.method = method
         self.pattern = pattern
         self.takesUploads = takesUploads
+        self.isOpen = isOpen
         self.handle = handle
     }
 }
@@ -73,6 +78,8 @@ struct Router {
             uploads.contains { $0.method == head.method && Self.segments(head.path).flatMap($0.parameters) != nil }
         }
     }
+
+    func match(_ head: RequestHead) -> Match { match(head.method, path: head.path) }
 
     /// HEAD is GET without its body.
     func match(_ method: HTTPRequest.Method, path: Substring) -> Match {

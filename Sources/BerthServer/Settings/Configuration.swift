@@ -51,6 +51,8 @@ public struct Configuration: Sendable, Equatable {
     public var recordRouting: String?
     /// Where the kernel's files are, before "/proc" and "/sys"; tests have some of their own.
     var kernelRoot = ""
+    /// Who may use the daemon and how much of it; empty is everybody, each user as a tenant.
+    public var tenants = TenantConfiguration()
     /// How long running streams may go on after SIGTERM.
     public var drainSeconds = 30
 

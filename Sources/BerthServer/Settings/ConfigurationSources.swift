@@ -12,11 +12,13 @@ public enum CommandLineRequest: Sendable, Equatable {
 
 extension Configuration {
     /// Reads all sources.
-    /// - Parameter readFile: the text of the file at a path.
+    /// - Parameters:
+    ///   - readFile: the text of the file at a path.
+    ///   - listFolder: the names in a folder; none where there is no such folder.
     /// - Throws: the first setting that cannot be used, with the place it stood at.
     public static func read(
         arguments: [String], environment: [String: String], readFile: (String) throws(ConfigurationError) -> String = Configuration.text(ofFile:),
-        mayWrite: (String) -> Bool = Configuration.mayWrite
+        listFolder: (String) throws(ConfigurationError) -> [String] = Configuration.names(inFolder:), mayWrite: (String) -> Bool = Configuration.mayWrite
     ) throws(ConfigurationError) -> CommandLineRequest {
         let flags: [(name: String, value: String)]
         switch try parse(arguments) {
@@ -28,10 +30,12 @@ extension Configuration {
         configuration.stateDirectory = stateDirectory(environment, mayWrite: mayWrite)
 
         if let path = flags.last(where: { $0.name == "config" })?.value ?? environment["BERTH_CONFIG"] {
-            for (line, key, value) in try entries(of: try readFile(path), path) {
-                guard let setting = Setting.all.first(where: { $0.name == key }) else { throw ConfigurationError("\(path), line \(line): there is no setting '\(key)'") }
-                try configuration.apply(setting, value, at: "\(path), line \(line): \(key)")
+            let file = try ConfigurationFile(path: path, text: try readFile(path))
+            for entry in file.settings {
+                guard let setting = Setting.all.first(where: { $0.name == entry.key }) else { throw file.error(entry.line, "there is no setting '\(entry.key)'") }
+                try configuration.apply(setting, entry.value, at: "\(path), line \(entry.line): \(entry.key)")
             }
+            try configuration.readTenants(beside: file, readFile, listFolder)
         }
         for setting in Setting.all {
             if let value = environment[setting.variable] { try configuration.apply(setting, value, at: setting.variable) }
@@ -40,7 +44,26 @@ extension Configuration {
             guard let setting = Setting.all.first(where: { $0.name == name }) else { throw ConfigurationError("there is no flag --\(name); see --help") }
             try configuration.apply(setting, value, at: setting.flag)
         }
+        try configuration.tenants.validate()
         return .run(configuration)
+    }
+
+    /// The file's own sections, and those of `tenants.d` beside it, in the order of the files' names.
+    private mutating func readTenants(
+        beside file: ConfigurationFile, _ readFile: (String) throws(ConfigurationError) -> String, _ listFolder: (String) throws(ConfigurationError) -> [String]
+    ) throws(ConfigurationError) {
+        var reader = TenantReader()
+        try reader.read(file)
+        let folder = (file.path.lastIndex(of: "/").map { String(file.path[...$0]) } ?? "") + "tenants.d"
+        let names = try listFolder(folder).filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }.sorted()
+        guard names.count <= Limits.tenantFiles else { throw ConfigurationError("\(folder) has more than \(Limits.tenantFiles) files") }
+        for name in names {
+            let path = "\(folder)/\(name)"
+            let file = try ConfigurationFile(path: path, text: try readFile(path))
+            if let entry = file.settings.first { throw file.error(entry.line, "'\(entry.key)' stands in no section; settings of the daemon belong into its own file") }
+            try reader.read(file)
+        }
+        tenants.tenants = reader.tenants
     }
 
     private mutating func apply(_ setting: Setting, _ value: String, at place: String) throws(ConfigurationError) {
@@ -76,30 +99,6 @@ extension Configuration {
         return .flags(flags)
     }
 
-    /// Lines "key = value"; "#" starts a comment line; a value may stand in double quotes.
-    static func entries(of text: String, _ path: String) throws(ConfigurationError) -> [(line: Int, key: String, value: String)] {
-        var entries: [(Int, String, String)] = []
-        var seen: Set<String> = []
-        for (index, raw) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            let line = trimmed(raw)
-            if line.isEmpty || line.hasPrefix("#") { continue }
-            guard let equals = line.firstIndex(of: "=") else { throw ConfigurationError("\(path), line \(index + 1): expected 'key = value'") }
-            let key = String(trimmed(line[..<equals]))
-            var value = trimmed(line[line.index(after: equals)...])
-            if value.count >= 2, value.hasPrefix("\""), value.hasSuffix("\"") { value = value.dropFirst().dropLast() }
-            guard seen.insert(key).inserted else { throw ConfigurationError("\(path), line \(index + 1): '\(key)' stands twice") }
-            entries.append((index + 1, key, String(value)))
-        }
-        return entries
-    }
-
-    private static func trimmed(_ text: Substring) -> Substring {
-        var text = text
-        while let first = text.first, first.isWhitespace { text.removeFirst() }
-        while let last = text.last, last.isWhitespace { text.removeLast() }
-        return text
-    }
-
     public static func text(ofFile path: String) throws(ConfigurationError) -> String {
         guard let file = fopen(path, "r") else { throw ConfigurationError("cannot read \(path): \(String(cString: strerror(errno)))") }
         defer { fclose(file) }
@@ -109,6 +108,19 @@ extension Configuration {
             throw ConfigurationError("\(path) is too large or not text")
         }
         return text
+    }
+
+    public static func names(inFolder path: String) throws(ConfigurationError) -> [String] {
+        guard let folder = opendir(path) else {
+            if errno == ENOENT || errno == ENOTDIR { return [] }
+            throw ConfigurationError("cannot read \(path): \(String(cString: strerror(errno)))")
+        }
+        defer { closedir(folder) }
+        var names: [String] = []
+        while let entry = readdir(folder) {
+            names.append(withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) } })
+        }
+        return names
     }
 
     /// The text of --help.
@@ -121,7 +133,7 @@ extension Configuration {
 
             """
         let rows = Setting.all.map { ("\($0.flag) \($0.placeholder)", $0.help) } + [
-            ("--config FILE", "lines 'key = value' with the names of these flags"), ("--version", "print the version"), ("--help", "print this"),
+            ("--config FILE", "lines 'key = value' with the names of these flags, and sections [tenant NAME]; tenants.d/*.conf beside it has more of these"), ("--version", "print the version"), ("--help", "print this"),
         ]
         for (left, right) in rows { text += "  " + left + (left.utf8.count < 28 ? String(repeating: " ", count: 28 - left.utf8.count) : "\n" + String(repeating: " ", count: 30)) + right + "\n" }
         return text + "\nEvery flag has an environment variable: BERTH_ and its name in capitals, as in BERTH_SOCKET_MODE.\nFlags win over the environment, the environment over the file.\n"

@@ -64,6 +64,11 @@ public struct Setting: Sendable {
             "state-dir", "DIR",
             "where is remembered which adapters were loaded (default: $STATE_DIRECTORY, else /var/lib/berth where it may be written, else ~/.local/state/berth)",
             \.stateDirectory),
+        Setting(name: "proxy-uid", placeholder: "UID,…", help: "users that may say whose a request is, with X-Berth-Tenant") { configuration, value in
+            guard let users = TenantSetting.numbers(value) else { return "user ids such as 33, 1000" }
+            configuration.tenants.proxyUsers = Set(users)
+            return nil
+        },
         Setting(name: "drain-seconds", placeholder: "N", help: "how long running streams may go on after SIGTERM (default 30)") { configuration, value in
             guard let seconds = Int(value), (0...86_400).contains(seconds) else { return "a whole number from 0 to 86400" }
             configuration.drainSeconds = seconds

@@ -41,7 +41,7 @@ extension Engine {
         // Who waits for an answer comes before who does not.
         asking: for serviceClass in [ServiceClass.interactive, .bulk] {
             var order = fairOrder(serviceClass)
-            /// Of those whom somebody before them keeps from free pages, how many may still look for one who makes way.
+            // Of those whom somebody before them keeps from free pages, how many may still look for one who makes way.
             var lookers: Int?
             while let request = order.next() {
                 if request.isBulk, bulk.count >= width { break }
@@ -51,16 +51,10 @@ extension Engine {
                     continue
                 }
                 if let left = lookers {
-                    lookers = left - 1
                     if left == 0 { break asking }
-                    guard let other = whoMakesWay(for: request) else {
-                        order.setAside()
-                        continue
-                    }
-                    preempt(other)
-                    recountAll()
+                    lookers = left - 1
                 }
-                var admission = tryToAdmit(request, promised: promised)
+                var admission = tryToAdmit(request, promised: promised, mayTakeFree: lookers == nil)
                 // Reads ahead hold pages that are nobody's yet; where nothing runs, nobody will look again when they have ended.
                 if case .waitsForPages = admission, running.isEmpty, experts?.finishReads() == true { admission = tryToAdmit(request, promised: promised) }
                 while case .waitsForPages = admission, !request.isBulk,
@@ -144,7 +138,8 @@ extension Engine {
         }
     }
 
-    private func tryToAdmit(_ request: ActiveRequest, promised: Int) -> Admission {
+    /// - Parameter mayTakeFree: free pages are not kept for somebody before it.
+    private func tryToAdmit(_ request: ActiveRequest, promised: Int, mayTakeFree: Bool = true) -> Admission {
         // What those who run will want before long, and what is kept for other tenants, beside what is promised: a request let in
         // at their cost would soon be thrown out again.
         let isFirst = running.isEmpty && bulk.isEmpty
@@ -171,6 +166,7 @@ extension Engine {
             }
         }
         if isBeingComputed(by: request, adapter) { return .waitsForPrefix }
+        guard mayTakeFree else { return .waitsForPages }
         if let adapter { registry.beginUse(adapter, now: now) }
         let isNew = request.adapter == nil
         request.adapter = adapter

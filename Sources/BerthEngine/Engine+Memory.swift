@@ -78,12 +78,12 @@ extension Engine {
     private func makeLeasesFit() {
         while !economy.fit(pool.pageCount, cause: .limit) {
             if experts?.finishReads() == true { continue }
-            if let youngest = bulk.youngest {
-                preempt(youngest)
+            if let other = whoGivesUpBulk() {
+                preempt(other)
             } else if waves.memory != nil || waves.current != nil {
                 dropWaveMemory()
-            } else if let youngest = running.youngest {
-                preempt(youngest)
+            } else if let other = whoGivesUp() ?? running.youngest {
+                preempt(other)
             } else {
                 return
             }

@@ -16,11 +16,12 @@ extension EngineStatus {
         }
         let evictions = picture.evictions.map { eviction, count in (eviction.use.name, eviction.cause.name, count) }.sorted { $0 < $1 }
         let hits: JSON = [
-            "prefix": ["queries": JSON(prefixQueries), "hits": JSON(prefixHits), "evictions": JSON(prefixEvictions)],
+            "prefix": ["queries": JSON(prefixQueries), "hits": JSON(prefixHits)],
             "adapter": ["queries": JSON(picture.adapters.queries), "hits": JSON(picture.adapters.hits)],
             "expert": ["queries": JSON(experts?.uses ?? 0), "hits": JSON(experts?.account.hits ?? 0)],
         ]
         return [
+            "prefix_cache": ["queried_tokens": JSON(prefixQueries), "found_tokens": JSON(prefixHits), "evictions": JSON(prefixEvictions)],
             "page_bytes": JSON(pageBytes), "pages": JSON(pages), "free": JSON(freePages), "cached": JSON(cachedPages), "classes": classes, "waste_bytes": waste,
             "capacity": JSON(picture.capacity), "withheld": JSON(picture.withheld), "touched": JSON(picture.touched), "by_class": rows, "hits": hits,
             "evictions": .array(evictions.map { ["class": .string($0), "cause": .string($1), "count": JSON($2)] }),

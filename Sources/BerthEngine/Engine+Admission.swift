@@ -98,6 +98,10 @@ extension Engine {
                         order.setAside()
                         continue
                     }
+                    if lendWaveMemory() {
+                        admissionPending = true
+                        return
+                    }
                     hasFailed = true
                     fail(request, GenerationFailure(.overloaded, "the memory pool has no room for this request beside what is pinned in it"))
                 }
@@ -241,6 +245,8 @@ extension Engine {
                 if other === request { return .gone }
             } else if registry.readsInFlight > 0 {
                 return .mustWait
+            } else if lendWaveMemory() {
+                continue
             } else {
                 fail(request, GenerationFailure(.overloaded, "the memory pool is too small for this request beside what is pinned in it"))
                 running.removeFinished()

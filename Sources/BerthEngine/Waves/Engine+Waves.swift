@@ -45,7 +45,7 @@ extension Engine {
     func advanceWave() {
         if waves.current == nil {
             guard beginWave() else {
-                waves.isStalled = true
+                waves.isStalled = !bulk.isEmpty
                 return
             }
         }
@@ -141,8 +141,14 @@ extension Engine {
 
     /// Where nobody is left who would use it.
     func giveUpWaveMemory() {
-        guard waves.memory != nil, waves.current == nil, bulk.isEmpty, !waiting.requests.contains(where: \.isBulk), let lease = waves.memory.take() else { return }
+        if bulk.isEmpty, !waiting.requests.contains(where: \.isBulk) { _ = lendWaveMemory() }
+    }
+
+    /// Gives up memory that no wave is under way in, for who would find no room otherwise: without it a wave runs as an ordinary step does. False where there is none.
+    func lendWaveMemory() -> Bool {
+        guard waves.memory != nil, waves.current == nil, let lease = waves.memory.take() else { return false }
         waves.base = nil
         pool.release(lease)
+        return true
     }
 }

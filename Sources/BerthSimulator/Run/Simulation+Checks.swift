@@ -80,10 +80,16 @@ extension Simulation {
         case .unknownAdapter: return record.plan.adapter.map { versions.wasAbsent($0, during: span) } ?? false
         case .adapterRejected: return record.plan.adapter.map { versions.current($0, during: span).contains { adapters.failures.contains(String($0)) } } ?? false
         case .unreadable: return scenario.routing != nil && scenario.machine.disk.errorChance > 0
-        case .overloaded: return record.mayBeRefused || hasPinned
+        case .overloaded: return record.mayBeRefused || hasPinned || exceedsOwnCeiling(record)
         case .deadline: return record.request.deadline != nil || scenario.tenants[record.plan.tenant].policy.firstTokenObjective != nil
         case .invalidRequest, .draining, .internalError: return false
         }
+    }
+
+    /// The tenant's own rules leave no room for a request so long.
+    private func exceedsOwnCeiling(_ record: RequestRecord) -> Bool {
+        let ceiling = scenario.tenants[record.plan.tenant].policy.kv.ceilingPages
+        return ceiling < scenario.machine.pages && record.request.prompt.count + record.request.maxTokens > ceiling * scenario.machine.blockTokens
     }
 
     /// The tokens are those that the request has alone, with one of the versions of its adapter that it can have begun with.

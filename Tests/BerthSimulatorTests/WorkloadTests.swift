@@ -9,7 +9,8 @@ import Testing
     /// Every process keeps its rate, and only the bursty ones come in crowds.
     @Test(arguments: [
         (Arrivals.poisson(rate: 5), 0.8...1.2), (.gamma(rate: 5, shape: 0.2), 3.5...6.5), (.gamma(rate: 5, shape: 4), 0.15...0.4),
-        (.onOff(rate: 20, on: 1, off: 3), 1.5...20), (.diurnal(rate: 5, period: 50, depth: 0.9), 0.9...3),
+        // Of a wave of depth d: 2 / √(1 − d²) − 1, which is 3.6 here.
+        (.onOff(rate: 20, on: 1, off: 3), 1.5...20), (.diurnal(rate: 5, period: 50, depth: 0.9), 2.8...4.6),
     ]) func arrivalsKeepTheirRate(arrivals: Arrivals, dispersion: ClosedRange<Double>) {
         var random = RandomSource(seed: 3)
         var time = 0.0, gaps: [Double] = []

@@ -53,6 +53,9 @@ let package = Package(
             "BerthCore", "CLinux", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels",
             .product(name: "HeapModule", package: "swift-collections"),
         ]),
+        berth("BerthSimulator", [
+            "BerthCore", "BerthKernels", "BerthMemory", "BerthModels", "BerthEngine", .product(name: "HeapModule", package: "swift-collections"),
+        ]),
         berth("BerthLoop", ["BerthCore", "CUV", "CLinux"]),
         berth("BerthHTTP", ["BerthCore", "CSodium", .product(name: "HTTPTypes", package: "swift-http-types")]),
         berth("BerthBatches", ["BerthCore", "CSQLite"]),
@@ -73,7 +76,7 @@ let package = Package(
             name: "berth-bench",
             dependencies: [
                 "CZlib",
-                "BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels", "BerthEngine", "BerthClient",
+                "BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels", "BerthEngine", "BerthSimulator", "BerthClient",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
 
@@ -84,11 +87,12 @@ let package = Package(
         tests(of: "BerthText", ["BerthCore"], fixtures: true),
         tests(of: "BerthModels", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText"], fixtures: true),
         tests(of: "BerthEngine", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels"]),
+        tests(of: "BerthSimulator", ["BerthCore", "BerthKernels", "BerthEngine"]),
         tests(of: "BerthLoop", ["BerthCore"]),
         tests(of: "BerthHTTP", ["BerthCore", .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio")]),
         tests(of: "BerthBatches", ["BerthCore"]),
         tests(of: "BerthServer", ["BerthCore", "BerthKernels", "BerthEngine", "BerthClient", "BerthHTTP", "BerthBatches", "berth-bench"], fixtures: true),
-        .testTarget(name: "BerthBenchTests", dependencies: ["berth-bench", "BerthCore", "BerthKernels", "BerthModels", "BerthStore"]),
+        .testTarget(name: "BerthBenchTests", dependencies: ["berth-bench", "BerthCore", "BerthKernels", "BerthModels", "BerthStore", "BerthSimulator"]),
         .testTarget(name: "BerthToolTests", dependencies: ["berth", "BerthClient", "BerthCore"]),
         tests(of: "BerthClient", ["BerthCore", "BerthHTTP", "berth"]),
     ],

@@ -18,7 +18,8 @@ extension Engine {
         })
         plan.fill(from: running.requests, prompts: promptOrder(of: running.requests, .interactive), tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: pacer)
         guard !plan.rows.isEmpty else {
-            isStalled = true
+            // Where the last of them has failed for want of pages nobody is stalled: others come in their places.
+            isStalled = !running.isEmpty
             return
         }
         plan.fill(&batch)

@@ -137,7 +137,8 @@ import Testing
                 let options = SamplingOptions(maxTokens: 12, temperature: 0)
                 let answer = try await daemon.client.complete(CompletionRequest(model: "base", prompt: prompt, options: options))
                 let cached = answer.usage?.cachedTokens ?? -1
-                #expect(choice == .off || turn == 0 ? cached == 0 : cached >= 3 * turn, "turn \(turn): \(cached) tokens were there")
+                // The daemon has tried the model with a token of its own at the start.
+                #expect(choice == .off ? cached == 0 : turn == 0 ? cached <= 1 : cached >= 3 * turn, "turn \(turn): \(cached) tokens were there")
                 answers.append(answer.text)
                 prompt += answer.text + " and 3 + \(turn) = "
             }

@@ -26,9 +26,13 @@ extension ExpertCache {
         // Of experts that so many rows choose alike.
         let chance = 1 - pow(1 - Double(supply.chosen) / Double(supply.expertsPerLayer), Double(lane.rowNumbers.count))
         guard chance > Self.leastWaveChance else { return }
-        for slot in slots(ofLayer: (number + 1) % supply.layers.count) {
+        let next = slots(ofLayer: (number + 1) % supply.layers.count)
+        // What was brought for it already must not leave for what is still missing.
+        var room = max(1, policy.capacity / Self.aheadShare) - next.count { $0.unproven == .wave }
+        for slot in next where room > 0 {
             guard readsInFlight < mostWaveReads else { return }
             guard case .absent = slot.state else { continue }
+            room -= 1
             guard read(slot, ahead: .wave, below: value(ofChance: Self.nextLayerChance)) else { return }
         }
     }
@@ -36,6 +40,8 @@ extension ExpertCache {
     /// As many as keep the disk busy while a piece computes, where the pool is not too small to hold so much that is not there yet.
     var mostWaveReads: Int { isGuest ? min(Limits.guestReads, guestSlots) : max(Limits.expertReads, min(Limits.waveReads, policy.capacity / 8)) }
 
+    /// Experts read ahead for one layer take this part of the room at most.
+    private static let aheadShare = 4
     /// Few rows choose few experts: then it is better not to read than to read what nobody wants.
     private static let leastWaveChance = 0.8
     /// Of experts that a wave's next layer wants, of what it replaces.

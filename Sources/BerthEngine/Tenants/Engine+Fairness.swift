@@ -122,6 +122,9 @@ extension Engine {
         for scheduled in plan.rows { chargeDisk(scheduled.request, bytes: bytes * Double(scheduled.count) / Double(plan.tokenCount)) }
     }
 
+    /// What a generated token costs a tenant now, in tokens of prompts.
+    public var outputPrice: Double { tenants.prices.output }
+
     // MARK: bounds of a tenant
 
     /// Its tenant has as much as it may have: others go first. Counts are those of this pass.

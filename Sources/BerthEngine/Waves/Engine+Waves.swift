@@ -45,7 +45,7 @@ extension Engine {
     func advanceWave() {
         if waves.current == nil {
             guard beginWave() else {
-                waves.isStalled = true
+                waves.isStalled = !bulk.isEmpty
                 return
             }
         }

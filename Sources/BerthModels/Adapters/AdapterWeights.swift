@@ -51,3 +51,12 @@ public final class AdapterWeights: @unchecked Sendable {
         return (table, segment)
     }
 }
+
+extension AdapterWeights {
+    /// An object without factors, for models that compute nothing: what it stands for is known by its identity.
+    package static func placeholder(at memory: UnsafeMutableRawPointer, bytes: Int) -> AdapterWeights {
+        AdapterWeights(
+            memory: memory, table: UnsafePointer(memory.assumingMemoryBound(to: UInt32.self)), slots: UnsafePointer(memory.assumingMemoryBound(to: AdapterSlot.self)),
+            type: .f32, expertLayers: [], bytes: bytes)
+    }
+}

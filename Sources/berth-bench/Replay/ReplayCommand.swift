@@ -3,7 +3,6 @@
 import ArgumentParser
 import BerthCore
 import BerthEngine
-import Glibc
 
 struct ReplayCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -17,7 +16,7 @@ struct ReplayCommand: ParsableCommand {
 
     func run() throws {
         let report = try Self.replay(RoutingTrace(file: trace), budgets: Self.percentages(budgets), seed: seed)
-        if let svg { try Self.write(report.svg, to: svg) }
+        if let svg { try TextFile.write(report.svg, to: svg) }
         print(json ? report.json.text : report.table)
     }
 
@@ -39,12 +38,5 @@ struct ReplayCommand: ParsableCommand {
             return ReplayReport.Line(rule: rule.name, hitRates: rates)
         }
         return ReplayReport(budgets: budgets, lines: lines)
-    }
-
-    private static func write(_ text: String, to path: String) throws {
-        guard let file = fopen(path, "wb") else { throw BenchError("\(path): \(String(cString: strerror(errno)))") }
-        let bytes = Array(text.utf8)
-        let isWhole = fwrite(bytes, 1, bytes.count, file) == bytes.count
-        guard fclose(file) == 0, isWhole else { throw BenchError("\(path) cannot be written") }
     }
 }

@@ -1,0 +1,174 @@
+// What every run promises, checked as it goes.
+
+import BerthCore
+import BerthEngine
+import BerthMemory
+
+extension Simulation {
+    // MARK: events
+
+    func takeEvents(_ happened: [(RequestID, GenerationEvent)]) throws(Violation) {
+        for (id, event) in happened {
+            log.note(clock.now, id, event)
+            guard records[id] != nil else {
+                throw Violation(.everyRequestEnds, id.rawValue <= lastID ? "request \(id) has ended, and something came after it" : "nobody asked for request \(id)")
+            }
+            switch event {
+            case .prompt: break
+            case .token(let token): noteToken(token.token, of: id)
+            case .finished(let reason, _, let usage): try finished(end(id), reason, usage)
+            case .failed(let failure): try failed(end(id), failure)
+            }
+        }
+    }
+
+    private func noteToken(_ token: Int32, of id: RequestID) {
+        let now = clock.now, tenant = records[id]!.plan.tenant
+        if records[id]!.firstToken == nil {
+            records[id]!.firstToken = now
+            watch.end(id)
+            if isStream(id) { shares.charge(tenant, Double(records[id]!.request.prompt.count)) }
+            report.tenants[tenant].firstToken.add(now - records[id]!.arrival)
+            report.tenants[tenant].promptTokens += records[id]!.request.prompt.count
+        } else {
+            report.tenants[tenant].gap.add(now - records[id]!.lastToken)
+        }
+        if isStream(id) { shares.charge(tenant, engine.outputPrice, isOutput: true) }
+        records[id]!.lastToken = now
+        records[id]!.tokens.append(token)
+        report.tenants[tenant].outputTokens += 1
+    }
+
+    private func isStream(_ id: RequestID) -> Bool { records[id]!.request.serviceClass == .interactive }
+
+    /// The request is over for everybody.
+    private func end(_ id: RequestID) -> RequestRecord {
+        let record = records.removeValue(forKey: id)!
+        lastID = max(lastID, id.rawValue)
+        watch.end(id)
+        if record.request.serviceClass == .interactive { activeStreams[record.plan.tenant] -= 1 }
+        if let time = workload.nextQuestion(of: record.plan.tenant, after: clock.now) { events.add(.question(tenant: record.plan.tenant), at: time) }
+        return record
+    }
+
+    private func finished(_ record: RequestRecord, _ reason: FinishReason, _ usage: Usage) throws(Violation) {
+        let request = record.request
+        if reason == .cancelled { report.tenants[record.plan.tenant].cancelled += 1 } else { report.tenants[record.plan.tenant].finished += 1 }
+        guard usage.completionTokens == record.tokens.count, usage.promptTokens == request.prompt.count, usage.cachedTokens <= request.prompt.count else {
+            throw Violation(.tokensAreTheReference, "request \(request.id) reports \(usage.completionTokens) tokens and has sent \(record.tokens.count)")
+        }
+        if reason == .cancelled {
+            guard record.isCalledOff else { throw Violation(.failuresHaveCauses, "request \(request.id) was cancelled, and nobody has called it off") }
+        } else {
+            let isStopped = request.ignoresEndTokens ? false : record.tokens.last == TokenFunction.end
+            guard (reason == .stop) == isStopped else { throw Violation(.tokensAreTheReference, "request \(request.id) ended for the wrong reason: \(reason.rawValue)") }
+        }
+        try compare(record, isWhole: reason != .cancelled)
+    }
+
+    private func failed(_ record: RequestRecord, _ failure: GenerationFailure) throws(Violation) {
+        report.tenants[record.plan.tenant].failed[failure.code.rawValue, default: 0] += 1
+        guard hasCause(failure.code, record) else {
+            throw Violation(.failuresHaveCauses, "request \(record.request.id) failed without a cause: \(failure.code.rawValue): \(failure.message)")
+        }
+        try compare(record, isWhole: false)
+    }
+
+    private func hasCause(_ code: GenerationFailure.Code, _ record: RequestRecord) -> Bool {
+        let span = record.submitted...clock.now
+        switch code {
+        case .unknownAdapter: return record.plan.adapter.map { versions.wasAbsent($0, during: span) } ?? false
+        case .adapterRejected: return record.plan.adapter.map { versions.current($0, during: span).contains { adapters.failures.contains(String($0)) } } ?? false
+        case .unreadable: return scenario.routing != nil && scenario.machine.disk.errorChance > 0
+        case .overloaded: return record.mayBeRefused || hasPinned || exceedsOwnCeiling(record)
+        case .deadline: return record.request.deadline != nil || scenario.tenants[record.plan.tenant].policy.firstTokenObjective != nil
+        case .invalidRequest, .draining, .internalError: return false
+        }
+    }
+
+    /// The tenant's own rules leave no room for a request so long.
+    private func exceedsOwnCeiling(_ record: RequestRecord) -> Bool {
+        let ceiling = scenario.tenants[record.plan.tenant].policy.kv.ceilingPages
+        return ceiling < scenario.machine.pages && record.request.prompt.count + record.request.maxTokens > ceiling * scenario.machine.blockTokens
+    }
+
+    /// The tokens are those that the request has alone, with one of the versions of its adapter that it can have begun with.
+    private func compare(_ record: RequestRecord, isWhole: Bool) throws(Violation) {
+        let request = record.request
+        guard request.id.rawValue % comparedRequests == 0, isWhole || !record.tokens.isEmpty else { return }
+        let stamps = record.plan.adapter.map { versions.current($0, during: record.submitted...clock.now).map(SimulatedAdapters.stamp(ofVersion:)) } ?? [0]
+        let isRight = stamps.contains { stamp in
+            let wanted = function.output(
+                of: request.prompt, adapter: stamp, maxTokens: isWhole ? request.maxTokens : record.tokens.count, endsAtEndToken: !request.ignoresEndTokens,
+                contextLength: scenario.machine.contextLength)
+            return wanted == record.tokens
+        }
+        guard isRight else { throw Violation(.tokensAreTheReference, "request \(request.id) has other tokens than alone: \(record.tokens.prefix(20))") }
+    }
+
+    // MARK: steps
+
+    func checkAfterStep() throws(Violation) {
+        let counters = engine.counterSnapshot
+        log.note(clock.now, step: counters.computedTokens)
+        watch.note(served: counters.promptTokens + counters.generatedTokens, readsAdapters: adapters.nextEnd != nil)
+        guard steps % proofSteps == 0 else { return }
+        engine.checkInvariants()
+        if comparesShares, let unfair = shares.unfairness(active: activeStreams, places: scenario.machine.configuration.runningRequests) {
+            throw Violation(.tenantsAreServedFairly, unfair)
+        }
+        let suspects = watch.suspects
+        if !suspects.isEmpty {
+            let phases = Dictionary(uniqueKeysWithValues: engine.requests.map { ($0.id, $0.phase) })
+            if let starving = suspects.first(where: { phases[$0.id] == "queued" }) {
+                throw Violation(.nobodyStarves, "request \(starving.id) waits while others have had \(starving.served) tokens, and \(starving.bound) may come before it")
+            }
+        }
+        guard steps < Self.mostSteps(counters) else { throw Violation(.everyRequestEnds, "\(records.count) requests do not come to an end in \(steps) steps") }
+    }
+
+    /// Where service is tokens alone, and nobody's own rules keep it from taking its share.
+    private var comparesShares: Bool {
+        scenario.adapters.count == 0 && scenario.routing == nil
+            && scenario.tenants.allSatisfy { $0.prefixTokens == 0 && $0.policy.maxRunning == nil && $0.policy.kv == PoolShare() && $0.policy.firstTokenObjective == nil }
+    }
+
+    /// More steps than computing could ever need.
+    private static func mostSteps(_ counters: EngineCounters) -> Int { 20_000 + 64 * (counters.promptTokens + counters.generatedTokens) }
+
+    /// The service that may go before a new request: see `StarvationWatch`.
+    func serviceBefore(_ plan: PlannedRequest) -> Int {
+        func work(_ request: GenerationRequest) -> Int { request.prompt.count + request.maxTokens }
+        let largest = scenario.machine.contextLength
+        let weights = scenario.tenants.map(\.policy.weight)
+        var (all, own) = (0, work(plan.request))
+        for record in records.values {
+            all += work(record.request)
+            if record.plan.tenant == plan.tenant { own += work(record.request) }
+        }
+        let others = weights.enumerated().reduce(0.0) { $1.offset == plan.tenant ? $0 : $0 + $1.element } / weights[plan.tenant]
+        return all + Int(others * Double(own)) + (2 * weights.count + Limits.passedOver + 1) * largest
+    }
+
+    // MARK: the end
+
+    func checkTheEnd() throws(Violation) {
+        guard records.isEmpty else {
+            let left = engine.requests.map { "\($0.id) is \($0.phase) with \($0.pages) pages, \($0.computedTokens) of \($0.promptTokens + $0.generatedTokens) tokens computed" }
+            throw Violation(.everyRequestEnds, "\(records.count) requests never end, and nothing will wake them: \(left.prefix(3).joined(separator: "; "))")
+        }
+        guard engine.isEmpty else { throw Violation(.everyRequestEnds, "the engine has requests that nobody asked for") }
+        for adapter in 0..<scenario.adapters.count where versions.isPresent(adapter) {
+            guard (try? engine.unregisterAdapter(Workload.adapterName(adapter))) != nil else {
+                throw Violation(.nothingIsLeaked, "adapter \(adapter) is registered and unknown")
+            }
+        }
+        engine.checkInvariants()
+        let snapshot = engine.poolSnapshot
+        for (name, pages) in [("KV", snapshot.kv), ("adapters", snapshot.adapter), ("waves", snapshot.activation)] {
+            let held = pages.published + pages.reserved - pages.cached
+            guard held == 0 else { throw Violation(.nothingIsLeaked, "nobody is left, and \(held) pages of \(name) are leased") }
+        }
+        guard engine.adapters.isEmpty else { throw Violation(.nothingIsLeaked, "\(engine.adapters.count) adapters are kept though nobody uses them") }
+    }
+}

@@ -1,0 +1,253 @@
+// One run: the engine of the daemon, on a machine that is not there.
+//
+// The loop is the host's (`EngineHost`): what has come from outside goes in, in order, then a step; where there is nothing to compute, time passes
+// until the next thing comes. Everything outside is a fake and everything inside is real, so whatever a run shows of the scheduler, the pool, the economy
+// or a cache is true of the daemon, up to what the costs say of its times.
+//
+// What is promised is looked at while it runs (`Simulation+Checks.swift`). The first broken promise ends the run; what the engine proves by itself traps.
+
+import BerthCore
+import BerthEngine
+import BerthKernels
+import BerthMemory
+
+/// One thread only; made for one run.
+public final class Simulation {
+    let scenario: Scenario
+    let seed: UInt64
+    let clock = VirtualClock()
+    let pool: Pool
+    let engine: Engine
+    let adapters: SimulatedAdapters
+    let function: TokenFunction
+    var report: SimulationReport
+    var log: EventLog
+    var events = EventQueue()
+    var workload: Workload
+    var versions: AdapterVersions
+    var watch = StarvationWatch()
+    var shares: ShareWatch
+    /// Requests that somebody waits for and that have not ended, by tenant.
+    var activeStreams: [Int]
+    /// Of requests that have not ended.
+    var records: [RequestID: RequestRecord] = [:]
+    var lastID: UInt64 = 0
+    private var random: RandomSource
+    private var isPinned = false
+    var hasPinned = false
+    var steps = 0
+    private var nextSample: UInt64 = 0
+    private var sampledTokens: [Int]
+
+    /// Steps between two proofs of the engine's sums.
+    public var proofSteps = 16
+    /// Of so many requests one has its tokens compared with the reference.
+    public var comparedRequests: UInt64 = 1
+    /// Moments that the report samples in the time in which requests come; 0 is none.
+    public var samples = 0
+
+    /// - Parameters:
+    ///   - compute: one thread; shared by runs of one thread.
+    ///   - trace: takes lines for people.
+    public init(_ scenario: Scenario, seed: UInt64, compute: Compute, trace: ((String) -> Void)? = nil) throws(PoolError) {
+        self.scenario = scenario
+        self.seed = seed
+        let machine = scenario.machine
+        let scale = Double(machine.pageBytes) / Double(SimulatedAdapters.pageBytes)
+        let disk = SimulatedDisk(machine.disk, seed: mix(seed ^ 0xD15C))
+        adapters = SimulatedAdapters(threads: machine.adapterReaders, disk: disk, scale: scale, clock: clock)
+        function = TokenFunction(meanOutput: scenario.meanOutput, routing: scenario.routing)
+        let model = SimulatedModel(machine, function: function, adapters: adapters, compute: compute, clock: clock)
+        pool = try Pool(bytes: machine.pages * SimulatedAdapters.pageBytes, pageBytes: SimulatedAdapters.pageBytes)
+        pool.setShare(PoolShare(ceilingPages: machine.mostExpertPages), for: .expert)
+        let clock = clock
+        let experts = scenario.routing.map { routing in
+            ExpertSupply(
+                layers: Array(0..<routing.layers), expertsPerLayer: routing.experts, chosen: routing.chosen, bytes: machine.expertPages * SimulatedAdapters.pageBytes,
+                reader: SimulatedExperts(pages: machine.expertPages, disk: disk, scale: scale, clock: clock), expert: SimulatedExperts.expert(at:))
+        }
+        engine = Engine(
+            model: model, pool: pool, reader: adapters, experts: experts, endTokens: [TokenFunction.end], configuration: machine.configuration
+        ) { _ in Silence() }
+        report = SimulationReport(seed: seed, tenants: scenario.tenants.map(\.name))
+        log = EventLog(write: trace)
+        workload = Workload(scenario, seed: seed)
+        versions = AdapterVersions(adapters: scenario.adapters.count)
+        random = RandomSource(seed: mix(seed ^ 0x51A1))
+        sampledTokens = scenario.tenants.map { _ in 0 }
+        activeStreams = sampledTokens
+        shares = ShareWatch(weights: scenario.tenants.map(\.policy.weight), heldTokens: machine.heldTokens, longestPrompt: machine.contextLength)
+    }
+
+    // MARK: the run
+
+    public func run() -> SimulationReport {
+        do {
+            try begin()
+            while try advance() {}
+            try checkTheEnd()
+        } catch {
+            report.violation = error
+            // As the host does it: an engine goes when nobody is left in it.
+            engine.cancelAll(now: clock.now)
+        }
+        report.seconds = Double(clock.now) / 1e9
+        report.counters = engine.counterSnapshot
+        if case .experts(let status) = engine.perform(.experts) { report.experts = status }
+        report.digest = log.digest
+        return report
+    }
+
+    private func begin() throws(Violation) {
+        engine.setTenants(Dictionary(uniqueKeysWithValues: scenario.tenants.map { ($0.name, $0.policy) }))
+        for adapter in 0..<scenario.adapters.count { try register(adapter) }
+        for (tenant, load) in scenario.tenants.enumerated() {
+            for _ in 0..<load.arrivals.atOnce { events.add(.question(tenant: tenant), at: UInt64(load.begins * 1e9)) }
+            if let time = workload.nextArrival(of: tenant) { events.add(.arrival(tenant: tenant), at: time) }
+        }
+        schedule(.changeAdapter, every: scenario.faults.reloadSeconds)
+        schedule(.changePin, every: scenario.faults.pinSeconds)
+    }
+
+    /// What has come, then a step; or the next thing's time. False where nothing will come any more.
+    private func advance() throws(Violation) -> Bool {
+        while let event = events.next(at: clock.now) { try take(event) }
+        let reads = adapters.report(to: engine)
+        if reads > 0 { log.tell(clock.now) { "\(reads) adapters were read" } }
+        if samples > 0, clock.now >= nextSample { sample() }
+        guard engine.hasWork || (engine.wakeTime.map { $0 <= clock.now } ?? false) else {
+            guard let next = [events.nextTime, adapters.nextEnd, engine.wakeTime].compactMap(\.self).min() else { return false }
+            clock.advance(to: next)
+            return true
+        }
+        let start = clock.now
+        let happened = engine.step(now: start)
+        steps += 1
+        // A step that computed nothing takes its time, too.
+        if clock.now == start { clock.advance(by: scenario.machine.costs.step) }
+        try takeEvents(happened)
+        try checkAfterStep()
+        return true
+    }
+
+    private func take(_ event: TimedEvent) throws(Violation) {
+        switch event.kind {
+        case .arrival(let tenant):
+            request(of: tenant, at: event.time)
+            if let next = workload.nextArrival(of: tenant) { events.add(.arrival(tenant: tenant), at: next) }
+        case .question(let tenant): request(of: tenant, at: event.time)
+        case .submit(let plan, let arrival): submit(plan, arrival: arrival)
+        case .cancel(let id): cancel(id)
+        case .changeAdapter:
+            try changeAdapter()
+            schedule(.changeAdapter, every: scenario.faults.reloadSeconds)
+        case .restoreAdapter(let adapter): if !versions.isPresent(adapter) { try register(adapter) }
+        case .changePin:
+            changePin()
+            schedule(.changePin, every: scenario.faults.pinSeconds)
+        }
+    }
+
+    // MARK: requests
+
+    /// A client asks; its request reaches the engine a little later.
+    private func request(of tenant: Int, at time: UInt64) {
+        guard let plan = workload.next(of: tenant) else { return }
+        events.add(.submit(plan, arrival: time), at: time + UInt64(scenario.machine.costs.request))
+    }
+
+    private func submit(_ plan: PlannedRequest, arrival: UInt64) {
+        var request = plan.request
+        if let seconds = plan.seconds { request.deadline = clock.now + UInt64(seconds * 1e9) }
+        report.tenants[plan.tenant].requests += 1
+        if plan.adapter != nil { report.adapterRequests += 1 }
+        let tokens = request.prompt.count + request.maxTokens
+        let mayBeRefused = records.count >= scenario.machine.configuration.queuedRequests || tokens > engine.capacityTokens(adapter: request.adapter)
+        if request.serviceClass == .interactive {
+            activeStreams[plan.tenant] += 1
+            // Who may have little by its own rules waits for itself.
+            let policy = scenario.tenants[plan.tenant].policy
+            if policy.maxRunning == nil, policy.kv.ceilingPages == .max { watch.begin(request.id, bound: serviceBefore(plan)) }
+        }
+        log.tell(clock.now) {
+            "request \(request.id) of \(request.tenant): \(request.prompt.count) + \(request.maxTokens) tokens"
+                + (request.adapter.map { ", adapter \($0)" } ?? "") + (request.serviceClass == .bulk ? ", bulk" : "")
+        }
+        records[request.id] = RequestRecord(plan, request, arrival: arrival, submitted: clock.now, mayBeRefused: mayBeRefused)
+        engine.submit(request, now: clock.now)
+        if let patience = plan.patience { events.add(.cancel(request.id), at: clock.now + UInt64(patience)) }
+    }
+
+    private func cancel(_ id: RequestID) {
+        guard records[id] != nil else { return }
+        records[id]!.isCalledOff = true
+        log.tell(clock.now) { "request \(id) is called off" }
+        engine.cancel(id, now: clock.now)
+    }
+
+    // MARK: adapters
+
+    private func register(_ adapter: Int) throws(Violation) {
+        let version = versions.replace(adapter, at: clock.now)
+        let range = scenario.adapters.pages
+        // Another version may have another size.
+        let pages = range.lowerBound + Int(mix(version ^ seed) % UInt64(range.count))
+        do throws(GenerationFailure) {
+            try engine.registerAdapter(Workload.adapterName(adapter), SimulatedAdapters.source(version: version, pages: pages))
+        } catch {
+            // A pinned version whose successor is too large stays.
+            versions.keepBefore(adapter)
+            guard hasPinned else { throw Violation(.failuresHaveCauses, "adapter \(adapter) was refused: \(error.message)") }
+        }
+        log.tell(clock.now) { "adapter a\(adapter) is version \(version), \(pages) pages" }
+    }
+
+    private func changeAdapter() throws(Violation) {
+        guard scenario.adapters.count > 0 else { return }
+        let adapter = Int.random(in: 0..<scenario.adapters.count, using: &random)
+        if versions.isPresent(adapter), random.unit() < scenario.faults.removalChance {
+            versions.remove(adapter, at: clock.now)
+            do throws(GenerationFailure) { try engine.unregisterAdapter(Workload.adapterName(adapter)) } catch {
+                throw Violation(.failuresHaveCauses, "adapter \(adapter) could not be removed: \(error.message)")
+            }
+            log.tell(clock.now) { "adapter a\(adapter) is removed" }
+            events.add(.restoreAdapter(adapter), at: clock.now + UInt64(random.exponential() * scenario.faults.reloadSeconds * 1e9))
+        } else {
+            try register(adapter)
+        }
+    }
+
+    private func changePin() {
+        guard scenario.adapters.count > 0, versions.isPresent(0) else { return }
+        isPinned.toggle()
+        // Where the pool is too small for it, it says no.
+        if (try? engine.setPinned(Workload.adapterName(0), isPinned)) == nil { isPinned = false } else if isPinned { hasPinned = true }
+    }
+
+    private func schedule(_ kind: TimedEvent.Kind, every seconds: Double) {
+        guard seconds > 0 else { return }
+        let time = clock.now + UInt64(random.exponential() * seconds * 1e9)
+        if Double(time) < scenario.seconds * 1e9 { events.add(kind, at: time) }
+    }
+
+    // MARK: samples
+
+    private func sample() {
+        let step = UInt64(scenario.seconds * 1e9 / Double(samples))
+        nextSample = (clock.now / step + 1) * step
+        let pool = engine.poolSnapshot, counters = engine.counterSnapshot
+        let tokens = report.tenants.map(\.outputTokens)
+        report.samples.append(
+            SimulationReport.Sample(
+                seconds: Double(clock.now) / 1e9, tokens: zip(tokens, sampledTokens).map { $0 - $1 }, running: counters.runningRequests,
+                waiting: counters.waitingRequests, kvPages: pool.kv.published, adapterPages: pool.adapter.published + pool.adapter.reserved,
+                expertPages: pool.expert.published + pool.expert.reserved))
+        sampledTokens = tokens
+    }
+}
+
+/// Nobody reads the text of these tokens.
+private struct Silence: Detokenizer {
+    func append(_ token: Int32) -> String { "" }
+    func finish() -> String { "" }
+}

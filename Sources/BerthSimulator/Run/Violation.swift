@@ -1,0 +1,27 @@
+// A promise that a run has seen broken.
+
+/// One property, and one sentence that says how.
+public struct Violation: Error, Sendable, Equatable, CustomStringConvertible {
+    public enum Property: String, Sendable, CaseIterable {
+        /// Every request ends, once.
+        case everyRequestEnds
+        /// No token is lost, repeated, or another than the request alone would have had.
+        case tokensAreTheReference
+        /// A request that fails has a cause in what went wrong around it.
+        case failuresHaveCauses
+        /// Nothing is held when nobody is left.
+        case nothingIsLeaked
+        /// Nobody waits while others are served without end.
+        case nobodyStarves
+        /// Tenants that have work get their shares.
+        case tenantsAreServedFairly
+    }
+
+    public let property: Property
+    public let description: String
+
+    init(_ property: Property, _ description: String) {
+        self.property = property
+        self.description = "\(property.rawValue): \(description)"
+    }
+}

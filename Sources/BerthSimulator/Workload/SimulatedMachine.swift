@@ -1,0 +1,63 @@
+// The machine of a simulation: its memory, its costs, its disk.
+
+import BerthEngine
+
+public struct SimulatedMachine: Sendable {
+    /// The pool's pages, and the bytes that one has on that machine. The arena has 4 KiB for each, whatever it stands for.
+    public var pages = 64
+    public var pageBytes = 1 << 20
+    /// Tokens whose keys and values a page holds.
+    public var blockTokens = 16
+    public var contextLength = 240
+    public var configuration = EngineConfiguration()
+    public var costs = StepCosts()
+    public var disk = DiskProfile()
+    /// Threads that read adapters.
+    public var adapterReaders = 2
+    /// Pages of one expert, where the model has them; and the most that all of them may take.
+    public var expertPages = 1
+    public var mostExpertPages = Int.max
+
+    public init() {}
+
+    /// Tokens that running requests can have at a time.
+    var heldTokens: Int { min(pages * blockTokens, configuration.runningRequests * contextLength) }
+}
+
+/// The adapters that there are. Each has its own size, by its number and the seed.
+public struct AdapterPopulation: Sendable {
+    public var count = 0
+    public var pages = 1...1
+
+    public init(count: Int = 0, pages: ClosedRange<Int> = 1...1) {
+        self.count = count
+        self.pages = pages
+    }
+}
+
+/// What goes wrong, beside what the disk does.
+public struct Faults: Sendable {
+    /// Seconds between two changes of some adapter's files, on average; 0 is never. A part of them removes the adapter instead, and brings it back later.
+    public var reloadSeconds = 0.0
+    public var removalChance = 0.0
+    /// Seconds between two pinnings or unpinnings of the first adapter, on average; 0 is never.
+    public var pinSeconds = 0.0
+
+    public init() {}
+}
+
+/// All that a run depends on beside its seed.
+public struct Scenario: Sendable {
+    public var machine = SimulatedMachine()
+    public var adapters = AdapterPopulation()
+    /// Where a model has experts on disk.
+    public var routing: ExpertRouting?
+    /// Tokens of an output before its end token, on average.
+    public var meanOutput = 24.0
+    public var tenants: [TenantLoad] = []
+    public var faults = Faults()
+    /// For so long new requests come.
+    public var seconds = 10.0
+
+    public init() {}
+}

@@ -61,7 +61,7 @@ import Testing
         reader.begin(read(1), .step)
         gate.starts.wait()
         reader.begin(read(2), .guess)
-        reader.promote(ExpertID(layer: 0, expert: 2))
+        reader.promote(ExpertID(layer: 0, expert: 2), to: .step)
         gate.starts.wait()
         #expect(gate.started.withLock { $0 } == [1, 2])
         // Promoted while it is read, it keeps other guesses from starting.
@@ -69,7 +69,7 @@ import Testing
         _ = results(reader, 2)
         reader.begin(read(5), .guess)
         gate.starts.wait()
-        reader.promote(ExpertID(layer: 0, expert: 5))
+        reader.promote(ExpertID(layer: 0, expert: 5), to: .step)
         reader.begin(read(6), .guess)
         gate.permits.signal()
         gate.starts.wait()
@@ -89,7 +89,7 @@ import Testing
         reader.begin(read(3), .guess)
         // The guess waits for the step's read, the wave's for the step; what a wave began can be wanted by a step.
         reader.begin(read(4), .wave)
-        reader.promote(ExpertID(layer: 0, expert: 4))
+        reader.promote(ExpertID(layer: 0, expert: 4), to: .step)
         gate.starts.wait()
         #expect(gate.started.withLock { $0 } == [2, 4])
         for _ in 0..<3 { gate.permits.signal() }
@@ -101,6 +101,20 @@ import Testing
         reader.holdWaves(false)
         gate.permits.signal()
         #expect(results(reader, 1).map(\.id.expert) == [5])
+        reader.stop()
+    }
+
+    /// What a wave wants, and was read on a guess before, does not wait behind all that the wave reads ahead.
+    @Test func aWavesWantIsNoGuess() {
+        let gate = Gate()
+        let reader = ExpertReaderThreads(threads: 1, bytesPerExpert: 1) { gate.perform($0) }
+        reader.begin(read(1), .wave)
+        gate.starts.wait()
+        reader.begin(read(2), .guess)
+        reader.promote(ExpertID(layer: 0, expert: 2), to: .wave)
+        reader.begin(read(3), .wave)
+        for _ in 0..<3 { gate.permits.signal() }
+        #expect(Set(results(reader, 3).map(\.id.expert)) == [1, 2, 3] && gate.started.withLock { $0 } == [1, 2, 3])
         reader.stop()
     }
 

@@ -9,7 +9,7 @@ import Testing
 @Suite struct SeedTests {
     /// No promise is broken over many seeds. `BERTH_SIMULATION_SEEDS` says how many, `BERTH_SIMULATION_FIRST` from where on.
     @Test func manySeedsKeepEveryPromise() async {
-        let first = Self.number("BERTH_SIMULATION_FIRST") ?? 1, count = Self.number("BERTH_SIMULATION_SEEDS") ?? 1_200
+        let first = Self.number("BERTH_SIMULATION_FIRST") ?? 1, count = Self.number("BERTH_SIMULATION_SEEDS") ?? 5_000
         let start = ContinuousClock.now
         let result = await SeedSweep.run(first..<first + count, workers: 2)
         print("seeds \(first)..<\(first + count): \(result.requests) requests, \(result.tokens) tokens, \(result.preemptions) preemptions in \(ContinuousClock.now - start)")

@@ -172,7 +172,7 @@ final class ExpertCache: ExpertProvider {
                 reading.append(slot)
                 if slot.unproven == .guess { account.lateGuesses += 1 } else { account.misses += 1 }
                 slot.unproven = nil
-                if present == .ordinary { supply.reader.promote(slot.id) }
+                supply.reader.promote(slot.id, to: present == .wave ? .wave : .step)
             case .absent, .lost:
                 absent.append(slot)
                 account.misses += 1

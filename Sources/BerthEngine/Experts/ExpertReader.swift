@@ -59,8 +59,8 @@ public enum ExpertReadUrgency: Int, Sendable, CaseIterable {
 public protocol ExpertReader: AnyObject {
     /// Returns at once.
     func begin(_ read: ExpertRead, _ urgency: ExpertReadUrgency)
-    /// A step waits for this expert now. Nothing happens where it is read already, or is not on its way.
-    func promote(_ id: ExpertID)
+    /// The expert is wanted more urgently than it was. Nothing happens where its read is as urgent already, or is not on its way.
+    func promote(_ id: ExpertID, to urgency: ExpertReadUrgency)
     /// While a step is under way, waves' reads do not start: the disk is the step's, also between two of its layers. Unless the engine waits and nothing
     /// else can come.
     func holdWaves(_ isHeld: Bool)

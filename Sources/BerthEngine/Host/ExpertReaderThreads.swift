@@ -56,15 +56,15 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
         }
     }
 
-    public func promote(_ id: ExpertID) {
+    public func promote(_ id: ExpertID, to urgency: ExpertReadUrgency) {
         monitor.locked {
-            if let read = remove(id, from: [.wave, .guess]) {
-                queues[ExpertReadUrgency.step.rawValue].append(read)
+            if let read = remove(id, from: ExpertReadUrgency.allCases.filter { $0.rawValue > urgency.rawValue }) {
+                queues[urgency.rawValue].append(read)
                 monitor.signal(Self.work)
-            } else if let before = underWay[id] {
-                underWay[id] = .step
+            } else if let before = underWay[id], before.rawValue > urgency.rawValue {
+                underWay[id] = urgency
                 underWayCounts[before.rawValue] -= 1
-                underWayCounts[ExpertReadUrgency.step.rawValue] += 1
+                underWayCounts[urgency.rawValue] += 1
             }
         }
     }

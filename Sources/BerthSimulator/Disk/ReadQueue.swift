@@ -76,9 +76,9 @@ struct ReadQueue<Read> {
         return ended
     }
 
-    /// Takes a read back that waits with less than the highest urgency; nil where there is none such.
-    mutating func takeBack(_ matches: (Read) -> Bool) -> (read: Read, bytes: Double)? {
-        for urgency in waiting.indices.dropFirst() {
+    /// Takes a read back that waits and is less urgent than that; nil where there is none such.
+    mutating func takeBack(below urgency: Int = 0, _ matches: (Read) -> Bool) -> (read: Read, bytes: Double)? {
+        for urgency in waiting.indices.dropFirst(urgency + 1) {
             if let index = waiting[urgency].firstIndex(where: { matches($0.read) }) { return waiting[urgency].remove(at: index) }
         }
         return nil

@@ -28,9 +28,9 @@ final class SimulatedExperts: ExpertReader {
         queue.add(read, bytes: Double(bytes) * scale, urgency: urgency.rawValue, at: clock.now)
     }
 
-    func promote(_ id: ExpertID) {
+    func promote(_ id: ExpertID, to urgency: ExpertReadUrgency) {
         queue.run(until: clock.now)
-        if let taken = queue.takeBack({ $0.id == id }) { begin(taken.read, .step) }
+        if let taken = queue.takeBack(below: urgency.rawValue, { $0.id == id }) { begin(taken.read, urgency) }
     }
 
     func holdWaves(_ isHeld: Bool) {

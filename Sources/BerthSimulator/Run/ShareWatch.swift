@@ -29,10 +29,10 @@ struct ShareWatch {
         if isOutput { largestPrice = max(largestPrice, units) }
     }
 
-    /// What two tenants may differ by. A prompt is counted here when its first token comes and by the engine when it is computed: hence one more of them for
-    /// each place, which `heldTokens` bounds.
+    /// What two tenants may differ by. A prompt is counted here when its first token comes and by the engine when it is computed: what the running requests hold,
+    /// which `heldTokens` bounds, may be missing from one tenant now and from the other at the mark.
     private func bound(_ first: Int, _ second: Int) -> Double {
-        (2 * max(Double(longestPrompt), largestPrice * Double(heldTokens)) + Double(heldTokens)) / min(weights[first], weights[second])
+        (2 * max(Double(longestPrompt), largestPrice * Double(heldTokens)) + 2 * Double(heldTokens)) / min(weights[first], weights[second])
     }
 
     /// How two tenants are further apart than they may be; nil where none are. `active` are their requests that have not ended.

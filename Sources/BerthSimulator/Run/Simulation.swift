@@ -200,6 +200,11 @@ public final class Simulation {
             guard hasPinned else { throw Violation(.failuresHaveCauses, "adapter \(adapter) was refused: \(error.message)") }
         }
         log.tell(clock.now) { "adapter a\(adapter) is version \(version), \(pages) pages" }
+        // Who fitted beside the version before may not fit beside this one.
+        let most = engine.capacityTokens(adapter: Workload.adapterName(adapter))
+        for (id, record) in records where record.plan.adapter == adapter && record.request.prompt.count + record.request.maxTokens > most {
+            records[id]!.mayBeRefused = true
+        }
     }
 
     private func changeAdapter() throws(Violation) {

@@ -110,8 +110,7 @@ extension TenantLoad {
             load.zipf = Double.random(in: 0...1.5, using: &random)
         }
         if Int.random(in: 0..<3, using: &random) == 0 { (load.prefixes, load.prefixTokens) = (2, Int.random(in: 8...40, using: &random)) }
-        // Waves over paged experts in pools as small as these read ahead without end (seeds 130 and 589 of a run with them): they are left out until that is mended.
-        load.bulkShare = scenario.routing == nil ? [0, 0, 0.4, 1].randomElement(using: &random)! : 0
+        load.bulkShare = [0, 0, 0.4, 1].randomElement(using: &random)!
         load.cancelShare = [0, 0.15].randomElement(using: &random)!
         load.cancelSeconds = scenario.seconds / 10
         load.deadlineShare = [0, 0, 0.3].randomElement(using: &random)!

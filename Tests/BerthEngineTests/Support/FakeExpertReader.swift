@@ -28,8 +28,8 @@ final class FakeExpertReader: ExpertReader {
         waiting.append((read, urgency))
     }
 
-    func promote(_ id: ExpertID) {
-        for index in waiting.indices where waiting[index].read.id == id { waiting[index].urgency = .step }
+    func promote(_ id: ExpertID, to urgency: ExpertReadUrgency) {
+        for index in waiting.indices where waiting[index].read.id == id { waiting[index].urgency = urgency }
     }
 
     func holdWaves(_ isHeld: Bool) {}

@@ -97,13 +97,15 @@ import Testing
         let id = try await client.createBatch(BatchRequest(input: file.id, endpoint: "/v1/completions")).id
         var interrupted = 0
         // Five times, unless the environment wants more of it.
-        for _ in 0..<(ProcessInfo.processInfo.environment["BERTH_KILLS"].flatMap { Int($0) } ?? 5) {
+        let kills = ProcessInfo.processInfo.environment["BERTH_KILLS"].flatMap { Int($0) } ?? 5
+        for _ in 0..<kills {
             try await Task.sleep(nanoseconds: UInt64.random(in: 0..<200_000_000, using: &random))
             kill(daemon.processIdentifier, SIGKILL)
             daemon.waitUntilExit()
             daemon = try await start(folder, client)
             if try await !client.batch(id).hasEnded { interrupted += 1 }
         }
+        print("seed \(seed): killed \(kills) times, \(interrupted) of them before the end")
         #expect(interrupted > 0, "seed \(seed)")
         let batch = try await end(of: id, client)
         #expect(batch.status == "completed" && batch.completedLines == count && batch.failedLines == 0, "seed \(seed)")

@@ -150,6 +150,7 @@ public final class Engine {
         if let lease = waves.memory.take() { pool.release(lease) }
         registry.shutDown()
         experts?.shutDown()
+        economy.end()
         scratch.deallocate()
     }
 

@@ -62,6 +62,9 @@ final class Economy {
     /// The class takes part from now on, for as long as the economy lives.
     func join(_ evictable: any EvictableClass) { classes.append(evictable) }
 
+    /// For the end of the engine: classes hold their economy, too.
+    func end() { classes = [] }
+
     /// Lets the cheapest objects go until the pool has room for `pages` of a class. False, and nobody leaves, where everything that may
     /// leave would not make room for `leaving` pages more than that. Offers worth more than `limit` stay.
     func makeRoom(_ pages: Int, for use: PageClass, leaving: Int = 0, below limit: Double = .infinity) -> Bool {

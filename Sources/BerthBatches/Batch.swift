@@ -86,7 +86,7 @@ public struct Batch: Sendable, Equatable {
             ]
         ))
         members.append(("metadata", metadata ?? nil))
-        return .object(.init(members, uniquingKeysWith: { $1 }))
+        return JSON(members: members)
     }
 
     private static let timeNames = ["in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"]

@@ -115,14 +115,4 @@ extension JSON {
         if stream { streaming = [("stream", true), ("stream_options", ["include_usage": true])] }
         return JSON(fields: fields + streaming)
     }
-
-    /// An object of the fields that have a value.
-    init(fields: [(String, JSON?)]) {
-        var object: JSON = [:]
-        if case .object(var members) = object {
-            for (name, value) in fields { if let value { members[name] = value } }
-            object = .object(members)
-        }
-        self = object
-    }
 }

@@ -86,8 +86,13 @@ extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, Express
     public init(floatLiteral value: Double) { self = .number(value) }
     public init(arrayLiteral elements: JSON...) { self = .array(elements) }
     public init(nilLiteral: ()) { self = .null }
-    public init(dictionaryLiteral elements: (String, JSON)...) {
-        self = .object(OrderedDictionary(elements, uniquingKeysWith: { $1 }))
-    }
+    public init(dictionaryLiteral elements: (String, JSON)...) { self.init(members: elements) }
+
+    /// An object of these members, in their order; of two with one name the later holds.
+    public init(members: some Sequence<(String, JSON)>) { self = .object(OrderedDictionary(members, uniquingKeysWith: { $1 })) }
+
+    /// The same of those that have a value.
+    public init(fields: [(String, JSON?)]) { self.init(members: fields.compactMap { name, value in value.map { (name, $0) } }) }
+
     public init(_ value: Int) { self = .integer(Int64(value)) }
 }

@@ -86,14 +86,14 @@ extension AnswerIdentity {
 
     private func envelope(isChunk: Bool, choices: [JSON], usage: JSON?, promptLogprobs: JSON? = nil) -> JSON {
         let object = isChat ? (isChunk ? "chat.completion.chunk" : "chat.completion") : "text_completion"
-        return JSON(members: [
+        return JSON(fields: [
             ("id", .string(id)), ("object", .string(object)), ("created", JSON(created)), ("model", .string(model)), ("choices", .array(choices)),
             ("usage", usage), ("prompt_logprobs", promptLogprobs), ("service_tier", serviceTier.map(JSON.string)),
         ])
     }
 
     private func completionChoice(_ piece: AnswerPiece) -> JSON {
-        JSON(members: [
+        JSON(fields: [
             ("index", JSON(piece.index)), ("text", .string(piece.text)),
             ("logprobs", piece.logprobs.map { TokenReport.completionLogprobs($0, offset: piece.textOffset) } ?? .null),
             ("finish_reason", piece.finishReason.map(JSON.string) ?? .null), ("prompt_token_ids", piece.promptTokenIDs.map(JSON.tokens)),
@@ -106,14 +106,14 @@ extension AnswerIdentity {
     }
 
     private func chatDelta(_ piece: AnswerPiece) -> JSON {
-        var delta: [(String, JSON?)] = []
+        var delta: [(String, JSON)] = []
         if piece.opensMessage { delta.append(("role", "assistant")) }
         if piece.opensMessage || !piece.text.isEmpty { delta.append(("content", .string(piece.text))) }
         return chatPart(piece, "delta", JSON(members: delta))
     }
 
     private func chatPart(_ piece: AnswerPiece, _ name: String, _ value: JSON) -> JSON {
-        JSON(members: [
+        JSON(fields: [
             ("index", JSON(piece.index)), (name, value), ("logprobs", piece.logprobs.map(TokenReport.chatLogprobs) ?? .null),
             ("finish_reason", piece.finishReason.map(JSON.string) ?? .null), ("prompt_token_ids", piece.promptTokenIDs.map(JSON.tokens)),
             ("token_ids", piece.tokenIDs.map(JSON.tokens)),
@@ -123,12 +123,4 @@ extension AnswerIdentity {
 
 extension JSON {
     static func tokens(_ tokens: [Int32]) -> JSON { .array(tokens.map { JSON(Int($0)) }) }
-
-    /// An object of the members that have a value.
-    init(members: [(String, JSON?)]) {
-        self = [:]
-        guard case .object(var object) = self else { return }
-        for (name, value) in members { if let value { object[name] = value } }
-        self = .object(object)
-    }
 }

@@ -62,7 +62,7 @@ public struct TokenReport: Sendable, Equatable {
     /// Alternatives by text, the token itself included.
     private var topByText: JSON {
         guard let logprob else { return .null }
-        var members: [(String, JSON?)] = []
+        var members: [(String, JSON)] = []
         var seen: Set<String> = []
         for entry in top where seen.insert(entry.text).inserted { members.append((entry.text, Self.number(entry.logprob))) }
         if seen.insert(text).inserted { members.append((text, Self.number(logprob))) }

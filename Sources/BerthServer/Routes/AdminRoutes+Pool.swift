@@ -6,14 +6,14 @@ import BerthMemory
 
 extension EngineStatus {
     var poolJSON: JSON {
-        let classes = JSON.members(self.classes) { ($0.name, JSON($0.pages)) }
-        let waste = JSON.members(self.classes) { ($0.name, JSON($0.wasteBytes)) }
-        let rows = JSON.members(picture.classes) { row in
+        let classes = JSON(members: self.classes.map { ($0.name, JSON($0.pages)) })
+        let waste = JSON(members: self.classes.map { ($0.name, JSON($0.wasteBytes)) })
+        let rows = JSON(members: picture.classes.map { row in
             let pages: JSON = [
                 "pages": JSON(row.pages), "in_use": JSON(row.inUse), "pinned": JSON(row.pinned), "loading": JSON(row.loading), "cached": JSON(row.cached),
             ]
             return (row.use.name, pages)
-        }
+        })
         let evictions = picture.evictions.map { eviction, count in (eviction.use.name, eviction.cause.name, count) }.sorted { $0 < $1 }
         let hits: JSON = [
             "prefix": ["queries": JSON(prefixQueries), "hits": JSON(prefixHits)],
@@ -60,17 +60,5 @@ extension EvictionCause {
         case .limit: "limit"
         case .pressure: "pressure"
         }
-    }
-}
-
-extension JSON {
-    /// An object with a member for every element.
-    static func members<Element>(_ elements: [Element], _ member: (Element) -> (String, JSON)) -> JSON {
-        var object: JSON = [:]
-        if case .object(var members) = object {
-            for (key, value) in elements.map(member) { members[key] = value }
-            object = .object(members)
-        }
-        return object
     }
 }

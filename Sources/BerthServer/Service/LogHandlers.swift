@@ -43,12 +43,8 @@ struct LineLogHandler: LogHandler {
             let pairs = all.map { " \($0.key)=\($0.value)" }.joined()
             write("<\(level.priority)>\(Self.oneLine("\(message)\(pairs)"))\n")
         case .json:
-            var object: JSON = ["time": .string(Self.time()), "level": .string(level.rawValue), "message": .string("\(message)")]
-            if case .object(var members) = object {
-                for (key, value) in all { members[key] = .string("\(value)") }
-                object = .object(members)
-            }
-            write(object.text + "\n")
+            let fixed: [(String, JSON)] = [("time", .string(Self.time())), ("level", .string(level.rawValue)), ("message", .string("\(message)"))]
+            write(JSON(members: fixed + all.map { ($0.key, .string("\($0.value)")) }).text + "\n")
         }
     }
 

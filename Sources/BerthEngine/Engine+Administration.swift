@@ -112,7 +112,7 @@ extension Engine {
 
     public var counterSnapshot: EngineCounters {
         var counters = counters
-        (counters.prefixQueries, counters.prefixHits, counters.prefixEvictions) = (prefixes.queriedTokens, prefixes.foundTokens, prefixes.evictions)
+        (counters.prefixQueries, counters.prefixHits, counters.prefixEvictions) = (prefixes.queriedTokens, prefixes.foundTokens, economy.evictions(of: .kv))
         counters.adapterLoads = registry.loads
         counters.adapterEvictions = registry.evictions
         counters.failedAdapterReads = registry.failedReads

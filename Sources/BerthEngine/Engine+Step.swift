@@ -68,7 +68,7 @@ extension Engine {
     func readAhead() {
         guard let experts, !running.isEmpty || admissionPending else { return }
         if admissionPending {
-            for request in admissionOrder().prefix(max(0, configuration.runningRequests - running.count)) where request.preemptions > 0 {
+            for request in admissionOrder(max(0, configuration.runningRequests - running.count)) where request.preemptions > 0 {
                 experts.requestReturns(request.request.id)
             }
         }

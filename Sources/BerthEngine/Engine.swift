@@ -4,8 +4,8 @@
 // has brought, and `step(now:)` with the time. Its output is the list of events that a step returns. It starts no thread,
 // reads no clock and no file, and takes no lock, so the same code serves under a daemon's mailbox and under a virtual clock.
 //
-// What it owns: requests (waiting in the order of their tenants' counters, or running), the pool's leases (KV blocks belong to requests, windows to
-// adapters), the adapter registry. What it promises: a request's tokens depend on nothing but the request; every request ends
+// What it owns: requests (waiting in the order of their tenants' counters, or running), the pool's leases (KV blocks are shared by requests and the prefix cache,
+// windows belong to adapters), the adapter registry. What it promises: a request's tokens depend on nothing but the request; every request ends
 // with exactly one `.finished` or `.failed`, and holds nothing from then on; a request, an adapter or a read that fails
 // harms no other.
 //

@@ -67,6 +67,25 @@ public struct PoolSnapshot: Sendable, Equatable {
     public var adapter = Class()
     public var expert = Class()
     public var activation = Class()
+    public subscript(use: PageClass) -> Class {
+        get {
+            switch use {
+            case .kv: kv
+            case .adapter: adapter
+            case .expert: expert
+            case .activation: activation
+            }
+        }
+        set {
+            switch use {
+            case .kv: kv = newValue
+            case .adapter: adapter = newValue
+            case .expert: expert = newValue
+            case .activation: activation = newValue
+            }
+        }
+    }
+
     public var leases = 0
     /// Kernel mappings held by windows over scattered pages.
     public var mappings = 0

@@ -256,14 +256,7 @@ public final class Pool {
         snapshot.leases = slots.count - unusedSlots.count
         snapshot.mappings = mappings
         for slot in slots where slot.isLive {
-            let path: WritableKeyPath<PoolSnapshot, PoolSnapshot.Class> =
-                switch slot.use {
-                case .kv: \.kv
-                case .adapter: \.adapter
-                case .expert: \.expert
-                case .activation: \.activation
-                }
-            if slot.state == .reserved { snapshot[keyPath: path].reserved += slot.pages.count } else { snapshot[keyPath: path].published += slot.pages.count }
+            if slot.state == .reserved { snapshot[slot.use].reserved += slot.pages.count } else { snapshot[slot.use].published += slot.pages.count }
         }
         return snapshot
     }

@@ -8,10 +8,10 @@ import BerthCore
 
 extension Engine {
     /// The first in the queue, in the order in which they are asked; the registry knows then whom they wait for. None where nobody waits for an adapter.
-    func awaited() -> ArraySlice<ActiveRequest> {
+    func awaited() -> [ActiveRequest] {
         registry.awaited = [:]
         guard waiting.requests.contains(where: { $0.request.adapter != nil }) else { return [] }
-        let order = admissionOrder().prefix(Limits.adapterLookAhead)
+        let order = admissionOrder(Limits.adapterLookAhead)
         for (place, request) in order.enumerated() {
             guard let adapter = adapterAhead(for: request), registry.awaited[ObjectIdentifier(adapter)] == nil else { continue }
             registry.awaited[ObjectIdentifier(adapter)] = place
@@ -20,7 +20,7 @@ extension Engine {
     }
 
     /// Reads for those who wait still; `leaving` pages are for others, and what the first of them will want.
-    func lookAhead(_ awaited: ArraySlice<ActiveRequest>, leaving: Int) {
+    func lookAhead(_ awaited: [ActiveRequest], leaving: Int) {
         let left = awaited.filter { $0.phase == .queued || $0.phase == .waitingForAdapter }
         guard let first = left.first else { return }
         for (place, request) in left.enumerated() {

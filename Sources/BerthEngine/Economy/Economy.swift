@@ -1,6 +1,6 @@
 // Who leaves the pool.
 //
-// The pool knows pages and leases; each class of objects that may leave (idle adapters, experts) keeps its own order and offers
+// The pool knows pages and leases; each class of objects that may leave (idle adapters, experts, cached prefixes) keeps its own order and offers
 // the one that it would miss least, with a value: the seconds that it would cost to bring a page of it back, times the chance that a
 // step wants it. The economy lets the cheapest of all offers go, until there is room. What is leased, pinned or needed by
 // the present step is not offered. When nothing is left to offer, the engine preempts its youngest request.
@@ -8,7 +8,7 @@
 
 import BerthMemory
 
-/// Objects of one class that can come back from disk.
+/// Objects of one class that can come back, from disk or by computing them again.
 protocol EvictableClass: AnyObject {
     var use: PageClass { get }
     /// Pages of everything that could leave now.
@@ -56,6 +56,7 @@ final class Economy {
     private let pool: Pool
     private var classes: [any EvictableClass] = []
     private(set) var evictions: [Eviction: Int] = [:]
+    func evictions(of use: PageClass) -> Int { evictions.reduce(0) { $0 + ($1.key.use == use ? $1.value : 0) } }
 
     init(pool: Pool) { self.pool = pool }
 

@@ -65,8 +65,9 @@ extension Engine {
         let snapshot = pool.snapshot
         var picture = PoolPicture()
         (picture.capacity, picture.withheld, picture.touched) = (pool.capacity, snapshot.withheld, snapshot.touched)
-        picture.classes = [(PageClass.kv, snapshot.kv), (.adapter, snapshot.adapter), (.expert, snapshot.expert), (.activation, snapshot.activation)].map { use, pages in
+        picture.classes = PageClass.allCases.map { use in
             var row = PoolPicture.Class(use)
+            let pages = snapshot[use]
             row.pages = pages.reserved + pages.published
             row.loading = pages.reserved
             row.pinned = use == .adapter ? registry.residents.reduce(0) { $0 + ($1.isPinned ? $1.pageCount : 0) } : 0

@@ -39,13 +39,9 @@ extension Engine {
 
     /// What the tokens of a block cost, as measured: in the middle of a large step, after so many others.
     func measurePrefixes() {
-        let rows = min(configuration.stepTokens, Self.pricedRows)
-        func seconds(after position: Int) -> Double {
-            var load = StepLoad()
-            load.add(rows: rows, after: position)
-            return pacer.times.nanoseconds(of: load) / 1e9 / Double(rows)
-        }
         guard pacer.times.largestRows > 0 else { return }
+        let rows = min(configuration.stepTokens, Self.pricedRows)
+        func seconds(after position: Int) -> Double { pacer.times.nanosecondsPerToken(ofChunk: rows, after: position) / 1e9 }
         let first = seconds(after: 0), slope = (seconds(after: Self.pricedContext) - first) / Double(Self.pricedContext)
         prefixes.secondsPerToken = { first + slope * Double($0) }
     }

@@ -23,7 +23,6 @@ struct IdleBlocks {
         var entries = Heap<Entry>()
         /// The cost of those in it, about.
         var seconds: Double
-        var reuses: Int
     }
 
     private struct Key: Hashable {
@@ -41,16 +40,16 @@ struct IdleBlocks {
     private static let classes = 4
     private static let mostWeight = 1000.0
 
-    private static func reuseClass(_ block: KVBlock) -> Int { min(block.reuses, classes - 1) }
+    private static func reuseClass(_ reuses: Int) -> Int { min(reuses, classes - 1) }
 
     func contains(_ block: KVBlock) -> Bool { block.entry != 0 }
 
     mutating func insert(_ block: KVBlock, seconds: Double) {
         precondition(block.entry == 0)
-        let key = Key(reuses: Self.reuseClass(block), octave: Int(max(seconds, 1e-9).exponent))
+        let key = Key(reuses: Self.reuseClass(block.reuses), octave: Int(max(seconds, 1e-9).exponent))
         numbers += 1
         block.entry = numbers
-        queues[key, default: Queue(seconds: seconds, reuses: key.reuses)].entries.insert(Entry(lastUse: block.lastUse, number: numbers, block: block))
+        queues[key, default: Queue(seconds: seconds)].entries.insert(Entry(lastUse: block.lastUse, number: numbers, block: block))
         count += 1
     }
 
@@ -65,7 +64,7 @@ struct IdleBlocks {
 
     /// A block was left, and one that was left before is wanted again, or never will be.
     mutating func learn(reuses: Int, wasWanted: Bool) {
-        let index = min(reuses, Self.classes - 1)
+        let index = Self.reuseClass(reuses)
         if chances[index].left >= Self.mostWeight { chances[index] = (chances[index].left / 2, chances[index].wanted / 2) }
         chances[index].left += 1
         if wasWanted { chances[index].wanted += 1 }

@@ -84,11 +84,12 @@ final class KVBlock {
     func complete(_ child: KVBlock) { full[child.tokens] = child }
 
     func remove(_ child: KVBlock) {
-        guard let first = child.tokens.first, var siblings = children[first], let index = siblings.firstIndex(where: { $0 === child }) else {
+        guard let first = child.tokens.first, let index = children[first]?.firstIndex(where: { $0 === child }) else {
             preconditionFailure("a block is not below its parent")
         }
-        siblings.remove(at: index)
-        children[first] = siblings.isEmpty ? nil : siblings
+        // In place: a conversation's first token is everybody's.
+        children[first]!.remove(at: index)
+        if children[first]!.isEmpty { children[first] = nil }
         if full[child.tokens] === child { full[child.tokens] = nil }
         childCount -= 1
         child.parent = nil

@@ -14,6 +14,5 @@ extension PrefixCache: EvictableClass {
         guard let (block, _) = idle.cheapest(step: step) else { preconditionFailure("no block may leave") }
         idle.learn(reuses: block.reuses, wasWanted: false)
         evict(block)
-        evictions += 1
     }
 }

@@ -42,7 +42,6 @@ final class PrefixCache {
     private(set) var heldTokens = 0
     /// Blocks that nobody uses.
     private(set) var idleCount = 0
-    var evictions = 0
     /// Prompt tokens of requests that were looked up, and those found.
     private(set) var queriedTokens = 0
     private(set) var foundTokens = 0
@@ -188,12 +187,8 @@ final class PrefixCache {
 
     /// A block that nobody uses leaves, and makes its parent a leaf perhaps.
     func evict(_ block: KVBlock) {
-        precondition(block.isIdleLeaf)
         let parent = block.parent!
-        idle.remove(block)
-        parent.remove(block)
-        idleCount -= 1
-        drop(block)
+        dropIdle(block)
         if parent.isIdleLeaf { idle.insert(parent, seconds: seconds(of: parent)) }
     }
 
@@ -212,12 +207,15 @@ final class PrefixCache {
     private var retired: [KVBlock] = []
 
     private func dropIdle(below root: KVBlock) {
-        for block in root.tree.reversed() where block.isIdleLeaf {
-            idle.remove(block)
-            block.parent!.remove(block)
-            idleCount -= 1
-            drop(block)
-        }
+        for block in root.tree.reversed() where block.isIdleLeaf { dropIdle(block) }
+    }
+
+    private func dropIdle(_ block: KVBlock) {
+        precondition(block.isIdleLeaf)
+        idle.remove(block)
+        block.parent!.remove(block)
+        idleCount -= 1
+        drop(block)
     }
 
     private func root(of scope: KVBlock.Scope) -> KVBlock {

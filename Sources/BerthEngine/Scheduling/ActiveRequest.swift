@@ -4,6 +4,8 @@
 //        ▲               │                 │              │
 //        └───────────────┴── preempted ◀───┴──────────────┘      (cancel and failure lead to finished from anywhere)
 //
+// It waits in the same way for a request that is computing what it begins with (waitingForPrefix).
+//
 // Its tokens are the prompt and what was generated since; `computed` of them have keys and values in pages. Prefill and
 // decode are the same thing, tokens whose turn has come, and so is the recomputation of a request that was preempted: it
 // prefills its own output. By batch invariance it continues with the tokens it would have had.

@@ -77,6 +77,9 @@ struct StepTimeModel {
     /// The foreseen time; 0 where nothing was observed yet.
     func nanoseconds(of load: StepLoad) -> Double { prices(near: Self.sizeClass(load.rows)).nanoseconds(of: load) }
 
+    /// Of a prompt's token in a chunk of so many, after `context` others.
+    func nanosecondsPerToken(ofChunk rows: Int, after context: Int) -> Double { nanoseconds(of: StepLoad().adding(rows: rows, after: context)) / Double(rows) }
+
     /// The prices that hold for steps of a class.
     func prices(near sizeClass: Int) -> Prices {
         let count = Self.count

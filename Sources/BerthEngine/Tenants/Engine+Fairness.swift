@@ -27,11 +27,11 @@ extension Engine {
             })
     }
 
-    /// Who is asked first. The places of a service class stay where its requests came.
-    func admissionOrder() -> [ActiveRequest] {
+    /// Who is asked first, as many as are wanted. The places of a service class stay where its requests came.
+    func admissionOrder(_ most: Int = .max) -> [ActiveRequest] {
         recount()
         var orders = [fairOrder(.interactive), fairOrder(.bulk)]
-        return waiting.requests.map { place in
+        return waiting.requests.prefix(most).map { place in
             let request = orders[place.isBulk ? 1 : 0].next()!
             orders[place.isBulk ? 1 : 0].charge(priceOfAdmission(request))
             return request

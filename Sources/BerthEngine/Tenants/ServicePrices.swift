@@ -24,8 +24,7 @@ struct ServicePrices {
     ///   - bytesPerSecond: of the disk, where it is known.
     mutating func observe(_ times: StepTimeModel, streams: StepLoad, bytesPerSecond: Double?) {
         guard times.largestRows >= Self.leastChunkRows else { return }
-        let chunk = min(Self.chunkRows, times.largestRows)
-        let token = times.nanoseconds(of: StepLoad().adding(rows: chunk, after: 0)) / Double(chunk)
+        let token = times.nanosecondsPerToken(ofChunk: min(Self.chunkRows, times.largestRows), after: 0)
         guard token > 0, token.isFinite else { return }
         if streams.rows > 0 { Self.move(&output, to: times.nanoseconds(of: streams) / Double(streams.rows) / token, Self.outputBounds) }
         if let bytesPerSecond, bytesPerSecond > 0 { Self.move(&byte, to: 1e9 / bytesPerSecond / token, Self.byteBounds) }

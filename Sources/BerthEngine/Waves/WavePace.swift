@@ -14,10 +14,10 @@ struct WavePace {
     /// What a piece takes, about the longest of late.
     private(set) var piece = 0.0
     /// A piece beside streams shall take about this long, and no longer than the streams' own steps of late: then nobody waits more than twice as long.
-    private static let wantedPiece = 40e6
+    private static let mostPiece = 40e6
     private static let leastPiece = 5e6
     private var step = 0.0
-    private var wantedPiece: Double { min(Self.wantedPiece, max(Self.leastPiece, 0.8 * step)) }
+    private var wantedPiece: Double { min(Self.mostPiece, max(Self.leastPiece, 0.8 * step)) }
     private static let leastPartRows = 32
     private var partRows = Int.max
     /// When the piece began whose time is not known yet.

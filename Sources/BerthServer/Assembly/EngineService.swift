@@ -69,8 +69,9 @@ extension EngineStatus {
             freePages = snapshot.free
             cachedPages = snapshot.kv.cached
             kvPages = snapshot.kv.reserved + snapshot.kv.published - cachedPages
-            classes = [("kv", snapshot.kv), ("adapter", snapshot.adapter), ("expert", snapshot.expert), ("activation", snapshot.activation)].map { name, use in
-                PageClass(name: name, pages: use.reserved + use.published, wasteBytes: use.wasteBytes)
+            classes = BerthMemory.PageClass.allCases.map { use in
+                let held = snapshot[use]
+                return PageClass(name: use.name, pages: held.reserved + held.published, wasteBytes: held.wasteBytes)
             }
         case .picture(let picture): self.picture = picture
         case .experts(let status): experts = status

@@ -152,6 +152,22 @@ import Testing
         #expect(harness.engine.counterSnapshot.preemptions == 0)
     }
 
+    /// Of blocks that are worth the same, the one that was left first leaves, whatever the order in which a dictionary has them.
+    @Test(arguments: [[0, 1], [1, 0]]) func equalsLeaveInTheirOrder(_ reuses: [Int]) {
+        var idle = IdleBlocks()
+        let blocks = reuses.map { reuses in
+            let block = KVBlock()
+            block.reuses = reuses
+            idle.insert(block, seconds: 0.5)
+            return block
+        }
+        for block in blocks {
+            #expect(idle.cheapest(step: 3)?.block === block)
+            idle.remove(block)
+        }
+        #expect(idle.cheapest(step: 3) == nil && idle.count == 0)
+    }
+
     /// Cached or not, in little memory or much, alone or together: the same tokens.
     @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8] as [UInt64]) func conversationsOfManyTenants(seed: UInt64) throws {
         var random = RandomSource(seed: seed)

@@ -72,7 +72,7 @@ struct IdleBlocks {
 
     /// The block that is worth least, and what that is, in expected seconds per step.
     mutating func cheapest(step: Int) -> (block: KVBlock, value: Double)? {
-        var best: (block: KVBlock, value: Double)?
+        var best: (entry: Entry, value: Double)?
         for key in queues.keys {
             while let head = queues[key]!.entries.min, !head.isValid {
                 queues[key]!.entries.removeMin()
@@ -84,9 +84,10 @@ struct IdleBlocks {
             }
             let (left, wanted) = chances[key.reuses]
             let value = queues[key]!.seconds * wanted / left / Double(1 + max(0, step - head.block.lastUseStep))
-            if value < best?.value ?? .infinity { best = (head.block, value) }
+            // Of equals the one that was left first, so that the order of a dictionary decides nothing.
+            if best.map({ (value, head.number) < ($0.value, $0.entry.number) }) ?? true { best = (head, value) }
         }
-        return best
+        return best.map { ($0.entry.block, $0.value) }
     }
 
     private mutating func sweep() {

@@ -71,7 +71,10 @@ extension Engine {
                 fail(request, GenerationFailure(failure.code, "adapter \(adapter.name) could not be read: \(failure.message)"))
             }
         }
-        if pool.excessPages > 0 { settleMemory() }
+        if pool.excessPages > 0 {
+            finishStepUnderWay()
+            settleMemory()
+        }
         stir()
     }
 
@@ -142,11 +145,11 @@ extension Engine {
             precondition(!request.isRunning && request.blocks.isEmpty && request.pages.isEmpty && request.computed == 0, "request \(request.request.id) waits with pages")
         }
         tenants.checkInvariants(active: Array(active.values), waiting: waiting.requests)
-        for request in waves.departed {
-            precondition(waves.current?.contains(request) == true, "request \(request.request.id) holds on to pages for no wave")
+        for request in departed {
+            precondition(waves.current?.contains(request) == true || isUnderWay(request), "request \(request.request.id) holds on to pages for no step")
         }
         precondition((waves.memory == nil ? 0 : pool.pageCount(of: waves.memory!)) == pool.pageCount(of: .activation), "waves and the pool disagree on pages")
-        for request in Array(active.values) + waves.departed {
+        for request in Array(active.values) + departed {
             guard let adapter = request.adapter else { continue }
             let known = uses[ObjectIdentifier(adapter)] ?? (adapter, 0, 0)
             uses[ObjectIdentifier(adapter)] = (adapter, known.running + (request.blocks.isEmpty ? 0 : 1), known.bound + 1)
@@ -154,7 +157,7 @@ extension Engine {
         for (adapter, running, bound) in uses.values {
             precondition(adapter.runningRequests == running && adapter.boundRequests == bound, "adapter \(adapter.name) miscounts its requests")
         }
-        prefixes.checkInvariants(holders: (running.requests + bulk.requests + waves.departed).flatMap(\.blocks))
+        prefixes.checkInvariants(holders: (running.requests + bulk.requests + departed).flatMap(\.blocks))
         precondition((experts?.checkInvariants() ?? 0) == pool.pageCount(of: .expert), "experts and the pool disagree on pages")
         precondition(registry.checkInvariants() == pool.pageCount(of: .adapter), "adapters and the pool disagree on pages")
         precondition(hasWork || waiting.isEmpty || !running.isEmpty || !bulk.isEmpty || registry.readsInFlight > 0, "requests wait and nothing will wake them")

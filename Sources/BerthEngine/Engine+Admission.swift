@@ -14,7 +14,7 @@ import BerthCore
 import BerthMemory
 
 extension Engine {
-    private enum Admission {
+    enum Admission {
         case admitted
         /// Its adapter is on its way, or must wait for another read.
         case waitsForDisk
@@ -28,7 +28,7 @@ extension Engine {
     /// Lets in whoever can run, in the order of tenants' counters.
     func admit() {
         admissionPending = false
-        isFull = false
+        (isFull, isShortOfPages) = (false, false)
         for adapter in registry.pinnedAbsent where adapter.lastFailure == nil { _ = registry.beginLoad(adapter) }
         /// KV blocks of those who wait for the disk, and come before the one that is asked.
         var promised = 0
@@ -67,13 +67,8 @@ extension Engine {
                 if case .waitsForPages = admission, givesLastReserves() { admission = tryToAdmit(request, promised: promised) }
                 switch admission {
                 case .admitted:
-                    passOver(olderThan: request)
-                    leaveQueue(request)
-                    if request.isBulk { bulk.insert(request) } else { running.insert(request) }
-                    tenants.count(request)
-                    forecast.add(holder(request))
+                    letIn(request)
                     order.charge(priceOfAdmission(request))
-                    if request.preemptions > 0 { experts?.requestReturns(request.request.id) }
                 case .waitsForDisk:
                     request.phase = .waitingForAdapter
                     promised += blocks(request.tokens.count)
@@ -92,6 +87,7 @@ extension Engine {
                     // Where nothing runs and nothing is read, nobody will ever give up pages.
                     guard running.isEmpty && bulk.isEmpty && registry.readsInFlight == 0 else {
                         isFull = true
+                        if hasPlaces { isShortOfPages = true }
                         // What is free is kept for this one. Other tenants may have what those give up who hold more.
                         if request.isBulk { break asking }
                         if lookers == nil { lookers = Limits.admissionWindow }
@@ -103,6 +99,7 @@ extension Engine {
                 }
             }
         }
+        promisedBlocks = promised
         lookAhead(ahead, leaving: running.count + bulk.count + promised)
         // Failures set the flag again, though everything has been looked at; but for those that stepped back before one who failed.
         admissionPending = hasFailed && running.isEmpty && bulk.isEmpty && !waiting.isEmpty && registry.readsInFlight == 0
@@ -130,6 +127,16 @@ extension Engine {
     /// Overlaps that differ by less than one part in so many are the same.
     private static let overlapGrades = 10.0
 
+    /// A request that was admitted runs.
+    func letIn(_ request: ActiveRequest) {
+        passOver(olderThan: request)
+        leaveQueue(request)
+        if request.isBulk { bulk.insert(request) } else { running.insert(request) }
+        tenants.count(request)
+        forecast.add(holder(request))
+        if request.preemptions > 0 { experts?.requestReturns(request.request.id) }
+    }
+
     /// Counts for those of its tenant and class who came before a request that is let in, and could have been.
     private func passOver(olderThan request: ActiveRequest) {
         for older in request.tenant[request.request.serviceClass].waiting.requests {
@@ -138,8 +145,10 @@ extension Engine {
         }
     }
 
-    /// - Parameter mayTakeFree: free pages are not kept for somebody before it.
-    private func tryToAdmit(_ request: ActiveRequest, promised: Int, mayTakeFree: Bool = true) -> Admission {
+    /// - Parameters:
+    ///   - mayTakeFree: free pages are not kept for somebody before it.
+    ///   - places: how many may run.
+    func tryToAdmit(_ request: ActiveRequest, promised: Int, mayTakeFree: Bool = true, places: Int? = nil) -> Admission {
         // What those who run will want before long, and what is kept for other tenants, beside what is promised: a request let in
         // at their cost would soon be thrown out again.
         let isFirst = running.isEmpty && bulk.isEmpty
@@ -150,7 +159,7 @@ extension Engine {
         case .success(let found): adapter = found
         case .failure(let failure): return .failed(failure)
         }
-        guard request.isBulk || running.count < configuration.runningRequests else { return .waitsForPages }
+        guard request.isBulk || running.count < places ?? configuration.runningRequests else { return .waitsForPages }
         if let adapter {
             switch adapter.residency {
             case .resident: break

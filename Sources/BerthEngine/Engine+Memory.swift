@@ -36,6 +36,7 @@ extension Engine {
                 .overloaded, "pinned adapters take \(ByteSize(bytes: registry.pinnedPages * pool.pageBytes)) and requests need \(ByteSize(bytes: limit.leastPages * pool.pageBytes)); "
                     + "the pool would have \(ByteSize(bytes: limit.pages * pool.pageBytes))")
         }
+        finishStepUnderWay()
         pool.setLimit(limit.pages)
         for (use, share) in limit.shares { pool.setShare(share, for: use) }
         settleMemory()
@@ -44,6 +45,7 @@ extension Engine {
 
     /// Keeps so much of the pool from what can be read again, until told otherwise.
     public func withhold(_ pages: Int) {
+        finishStepUnderWay()
         pool.withhold(min(max(0, pages), pool.pageCount))
         settleMemory()
         stir()

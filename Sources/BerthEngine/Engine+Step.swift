@@ -16,7 +16,12 @@ extension Engine {
         pacer.interval = Double(running.requests.reduce(UInt64.max) { least, request in
             request.generated > 0 && request.pending == 1 ? min(least, request.tenant.policy.tokenInterval ?? configuration.tokenInterval) : least
         })
-        plan.fill(from: running.requests, prompts: promptOrder(of: running.requests, .interactive), tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: pacer)
+        let newcomers = newcomers()
+        if newcomers.isEmpty {
+            plan.fill(from: running.requests, prompts: promptOrder(of: running.requests, .interactive), tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: pacer)
+        } else {
+            plan.fill(from: [], prompts: newcomers, tokenBudget: configuration.stepTokens, logitBudget: configuration.stepLogits, pacer: nil)
+        }
         guard !plan.rows.isEmpty else {
             // Where the last of them has failed for want of pages nobody is stalled: others come in their places.
             isStalled = !running.isEmpty
@@ -31,7 +36,13 @@ extension Engine {
         if counters.steps % Self.stepsPerPrice == 0 {
             tenants.prices.observe(pacer.times, streams: plan.streams, bytesPerSecond: registry.reader.bytesPerSecond)
         }
-        settle(plan, model.forward(batch))
+        let pass = model.beginStep(batch)
+        guard advance(pass) else {
+            stepUnderWay = StepUnderWay(plan, pass)
+            (plan, batch) = (StepPlan(), Batch(tokens: [], sequences: []))
+            return
+        }
+        settle(plan, pass.logits!)
         // A batch keeps adapters and page lists alive; a finished request must hold nothing.
         plan.clear()
         batch.sequences.removeAll(keepingCapacity: true)

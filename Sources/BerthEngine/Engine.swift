@@ -65,6 +65,11 @@ public final class Engine {
     /// The same for requests that nobody waits for: they run in waves.
     var bulk = ArrivalList()
     var waves = Waves()
+    /// A step that was left in the middle (`Engine+Newcomers.swift`).
+    var stepUnderWay: StepUnderWay?
+    var newcomerPace = NewcomerPace()
+    /// What the host knows of requests that have come during a step; nil where steps are not left.
+    public var peek: Peek?
     let tenants: Tenants
     /// Whose the time of the step is, and of the wave, that is not known yet.
     var stepShares = StepShares()
@@ -79,6 +84,10 @@ public final class Engine {
     var waitFactor = 1.0
     /// The last pass of admission ended with somebody for whom there was no room.
     var isFull = false
+    /// The same, and there were places.
+    var isShortOfPages = false
+    /// KV blocks that the last pass of admission has kept for those who wait for the disk.
+    var promisedBlocks = 0
     /// What those who run will want; of this pass of admission.
     var forecast: MemoryForecast
     private var arrivals: UInt64 = 0
@@ -145,7 +154,7 @@ public final class Engine {
     }
 
     deinit {
-        for request in Array(active.values) + waves.departed { prefixes.release(request.blocks) }
+        for request in Array(active.values) + departed { prefixes.release(request.blocks) }
         prefixes.shutDown()
         if let lease = waves.memory.take() { pool.release(lease) }
         registry.shutDown()
@@ -189,6 +198,7 @@ public final class Engine {
     /// Ends every request.
     public func cancelAll(now: UInt64) {
         if waves.current != nil { abandonWave() }
+        abandonStep()
         for request in running.requests + bulk.requests + waiting.requests { cancel(request.request.id, now: now) }
     }
 
@@ -199,22 +209,29 @@ public final class Engine {
     public var isEmpty: Bool { active.isEmpty && events.isEmpty }
 
     /// A step would do something. False while every request waits for a disk.
-    public var hasWork: Bool { experts?.isWarming == true || !events.isEmpty || admissionPending || (!running.isEmpty && !isStalled) || hasWaveWork || hasMemoryWork }
+    public var hasWork: Bool {
+        experts?.isWarming == true || !events.isEmpty || admissionPending || stepUnderWay != nil || (!running.isEmpty && !isStalled) || hasWaveWork || hasMemoryWork
+    }
 
     /// Runs one step: lets requests in, computes one batch, and returns what happened since the last step, in order.
     /// `now` is a monotonic time in nanoseconds.
     public func step(now: UInt64) -> [(RequestID, GenerationEvent)] {
         self.now = now
-        if let time = pacer.finishStep(now: now) {
+        if stepUnderWay?.isMeasured != true, let time = pacer.finishStep(now: now) {
+            newcomerPace.stepTook(time)
             experts?.speed.stepTook(time)
             waves.pace.stepTook(time)
             stepShares.book(nanoseconds: Double(time), pacer.times)
         }
         waves.pace.finishPiece(now: now)
         endWhatIsLate()
-        if pool.withheldPages > 0 || hasMemoryWork { settleMemory() }
-        if admissionPending { admit() }
-        if hasWaveWork, waves.pace.isWavesTurn(besideStreams: !running.isEmpty && !isStalled) {
+        if stepUnderWay == nil {
+            if pool.withheldPages > 0 || hasMemoryWork { settleMemory() }
+            if admissionPending { admit() }
+        }
+        if stepUnderWay != nil {
+            continueStep()
+        } else if hasWaveWork, waves.pace.isWavesTurn(besideStreams: !running.isEmpty && !isStalled) {
             advanceWave()
         } else if !running.isEmpty {
             runBatch()
@@ -222,13 +239,16 @@ public final class Engine {
             experts?.warm()
         }
         if waves.current == nil { readAhead() }
-        if running.isEmpty || isStalled {
-            if let foreseen = pacer.pause() { stepShares.book(nanoseconds: foreseen, pacer.times) }
-        }
+        if running.isEmpty || isStalled { bookForeseen() }
         if !hasWork { waves.pace.pause() }
         giveUpWaveMemory()
         defer { events = [] }
         return events
+    }
+
+    /// The time of the step before will not be known: it is booked as it was foreseen.
+    func bookForeseen() {
+        if let foreseen = pacer.pause() { stepShares.book(nanoseconds: foreseen, pacer.times) }
     }
 
     /// An input came: look again for what can run.
@@ -262,8 +282,8 @@ public final class Engine {
         emit(request.request.id, .failed(failure))
     }
 
-    /// Frees everything. A running request stays in its list, as finished, until the caller clears the list. What a wave under way is still writing
-    /// to is freed with its end.
+    /// Frees everything. A running request stays in its list, as finished, until the caller clears the list. What a step or a wave under way
+    /// is still writing to is freed with its end.
     private func release(_ request: ActiveRequest) {
         active[request.request.id] = nil
         request.tenant.activeRequests -= 1
@@ -272,8 +292,16 @@ public final class Engine {
             waves.departed.append(request)
             return
         }
+        if isUnderWay(request) {
+            request.phase = .finished
+            stepUnderWay!.departed.append(request)
+            return
+        }
         free(request)
     }
+
+    /// Who has ended, and still holds what a step or a wave under way writes to.
+    var departed: [ActiveRequest] { waves.departed + (stepUnderWay?.departed ?? []) }
 
     func free(_ request: ActiveRequest) {
         if !request.blocks.isEmpty {

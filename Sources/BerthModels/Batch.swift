@@ -64,6 +64,9 @@ public protocol CausalModel: AnyObject {
     /// cut into steps, nor on the number of threads.
     func forward(_ batch: Batch) -> Rows
 
+    /// The same, to be advanced piece by piece: in the memory of ordinary steps, which no other pass may use until this one has ended or is dropped.
+    func beginStep(_ batch: Batch) -> any InterruptiblePass
+
     /// Gives paged experts their provider, before the first step.
     func setProvider(_ provider: any ExpertProvider)
 

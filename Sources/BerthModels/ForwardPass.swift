@@ -1,6 +1,6 @@
 // The way of a batch through the model, which may be left after each module and taken up again.
 //
-// An ordinary step goes through without a stop. A *wave*, a step over hundreds of sequences that nobody waits for, has a scratch of its own and is
+// An ordinary step goes through in one scratch, mostly without a stop. A *wave*, a step over hundreds of sequences that nobody waits for, has a scratch of its own and is
 // advanced piece by piece (module-based batching, after MoE-Gen, Xu et al. 2025): attention and dense projections in parts of bounded size,
 // each expert once over all rows, and between any two pieces the engine may run another step on the same model. Rows do not depend on
 // how they are cut, so a wave's tokens are those of any other step.
@@ -54,6 +54,8 @@ public final class WholePass: InterruptiblePass {
 }
 
 extension CausalModel {
+    public func beginStep(_ batch: Batch) -> any InterruptiblePass { WholePass(self, batch) }
+
     public func waveBytes(_ size: WaveSize) -> Int? { nil }
 
     public func beginWave(_ batch: Batch, _ size: WaveSize, in memory: UnsafeMutableRawPointer) -> any InterruptiblePass { WholePass(self, batch) }

@@ -124,10 +124,14 @@ public final class Model: CausalModel {
     }
 
     public func forward(_ batch: Batch) -> Rows {
-        check(batch, maxRows: maxRows, maxLogitRows: maxLogitRows)
-        let pass = ForwardPass(self, batch, scratch)
+        let pass = beginStep(batch)
         while pass.advance() {}
         return pass.logits!
+    }
+
+    public func beginStep(_ batch: Batch) -> any InterruptiblePass {
+        check(batch, maxRows: maxRows, maxLogitRows: maxLogitRows)
+        return ForwardPass(self, batch, scratch)
     }
 
     public func waveBytes(_ size: WaveSize) -> Int? {

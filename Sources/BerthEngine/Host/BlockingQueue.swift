@@ -37,6 +37,9 @@ public final class BlockingQueue<Element: Sendable>: @unchecked Sendable {
         }
     }
 
+    /// Whether an element waits of which something holds.
+    public func contains(where holds: (Element) -> Bool) -> Bool { monitor.locked { elements.contains(where: holds) } }
+
     /// The first element; waits for one. Nil where the queue is closed, whatever it still holds.
     public func takeOne() -> Element? {
         monitor.locked {

@@ -150,6 +150,12 @@ public final class EngineHost: Sendable {
         /// When the engine will have had nothing to do for long enough; nil where it rests.
         var restTime: UInt64? = clock() + restNanoseconds
 
+        engine.peek = { isWanted in
+            mailbox.contains { message in
+                if case .submit(let request) = message { isWanted(request) } else { false }
+            }
+        }
+
         func step() {
             let events = engine.step(now: clock())
             isProven = false

@@ -95,7 +95,7 @@ extension Engine {
     }
 
     /// All prompts of a tenant with little to do take at most this part of a step's rows.
-    private static let lightPart = 4
+    static let lightPart = 4
 
     // MARK: service
 
@@ -160,6 +160,13 @@ extension Engine {
             other.tenant !== own && other.tenant.pages - other.pages.count >= other.tenant.policy.kv.floorPages
                 && (isBelowFloor || hold(other.tenant, requests: -1, pages: -other.pages.count) >= after)
         }
+    }
+
+    /// More run than may: a newcomer was let in during a step.
+    func whoGivesUpPlace() -> ActiveRequest? {
+        guard running.count > configuration.runningRequests else { return nil }
+        recount()
+        return youngestOfLargest(running.requests.dropFirst()) { _ in true }
     }
 
     /// The bulk request that gives up its pages for a stream.

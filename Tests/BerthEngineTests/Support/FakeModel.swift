@@ -48,6 +48,17 @@ final class FakeModel: CausalModel {
         return forward(batch, into: buffer)
     }
 
+    // MARK: steps that are left
+
+    /// Steps come in pieces, too.
+    var leavesSteps = false
+
+    func beginStep(_ batch: Batch) -> any InterruptiblePass {
+        guard leavesSteps else { return WholePass(self, batch) }
+        precondition(batch.tokens.count <= maxRows && batch.logitRowCount <= maxLogitRows)
+        return FakePass(self, batch, buffer)
+    }
+
     // MARK: waves
 
     /// Pieces of a wave: in the first keys and values are written, in the last they are read.

@@ -14,7 +14,15 @@ import Testing
         configuration.stepTokens = Int.random(in: 8...64, using: &random)
         configuration.runningRequests = Int.random(in: 2...16, using: &random)
         configuration.admissionRule = AdmissionRule.allCases.randomElement(using: &random)!
-        let harness = try Harness(pages: pages, configuration: configuration)
+        let model = FakeModel()
+        let harness = try Harness(model, pages: pages, configuration: configuration)
+        // Every other storm leaves its steps in the middle, for whatever comes then.
+        if seed % 2 == 0 {
+            model.leavesSteps = true
+            var turns = RandomSource(seed: seed + 1000)
+            harness.engine.peek = { _ in Int.random(in: 0..<3, using: &turns) == 0 }
+            model.onForward = { [unowned harness] batch in harness.now += UInt64(1000 * batch.tokens.count) }
+        }
         var versions: [String: (version: UInt64, pages: Int)] = [:]
         for index in 0..<4 {
             versions["a\(index)"] = (UInt64(index) + 1, Int.random(in: 1...2, using: &random))
@@ -30,6 +38,7 @@ import Testing
                 if Int.random(in: 0..<6, using: &random) == 0 { request.deadline = harness.now + UInt64.random(in: 0..<100_000, using: &random) }
                 requests.append(request)
                 harness.submit(request)
+            case 28..<30 where seed % 4 == 0: harness.engine.withhold(Int.random(in: 0...pages / 2, using: &random))
             case 30..<35:
                 harness.engine.setTenants(
                     Dictionary(uniqueKeysWithValues: names.filter { _ in Bool.random(using: &random) }.map { name in
@@ -60,6 +69,7 @@ import Testing
                 #expect(outcome == alone, "seed \(seed), request \(request.id)")
             }
         }
+        harness.engine.withhold(0)
         for name in versions.keys { try harness.engine.unregisterAdapter(AdapterName(name)!) }
         #expect(harness.unusedPageCount == pages, "seed \(seed)")
     }

@@ -77,7 +77,7 @@ let package = Package(
             dependencies: [
                 "CZlib",
                 "BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels", "BerthEngine", "BerthSimulator", "BerthClient",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "HeapModule", package: "swift-collections"), .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
 
         tests(of: "BerthCore"),

@@ -62,6 +62,8 @@ public struct Batch: Sendable, Equatable {
     public let goodLines: Int
     public let failedLines: Int
     let promptTokens: Int
+    /// Of these, those that were there already.
+    let cachedTokens: Int
     let completionTokens: Int
     let output: String?
     let errorOutput: String?
@@ -81,7 +83,7 @@ public struct Batch: Sendable, Equatable {
         members.append((
             "usage",
             [
-                "input_tokens": JSON(promptTokens), "input_tokens_details": ["cached_tokens": 0], "output_tokens": JSON(completionTokens),
+                "input_tokens": JSON(promptTokens), "input_tokens_details": ["cached_tokens": JSON(cachedTokens)], "output_tokens": JSON(completionTokens),
                 "output_tokens_details": ["reasoning_tokens": 0], "total_tokens": JSON(promptTokens + completionTokens),
             ]
         ))
@@ -92,7 +94,7 @@ public struct Batch: Sendable, Equatable {
     private static let timeNames = ["in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"]
     static let columns = """
         number, id, endpoint, window, input, metadata, output_life, status, stage, ending, errors, created, expires, scanned_bytes, scanned_lines, good_lines,
-        failed_lines, prompt_tokens, completion_tokens, output, error_output, last_number, tenant, \(timeNames.joined(separator: ", "))
+        failed_lines, prompt_tokens, completion_tokens, output, error_output, last_number, tenant, cached_tokens, \(timeNames.joined(separator: ", "))
         """
 
     init(_ row: Row) throws(BatchError) {
@@ -107,8 +109,8 @@ public struct Batch: Sendable, Equatable {
         (errors, created, expires) = (json(10), row.int(11), row.int(12))
         (scannedBytes, scannedLines, goodLines, failedLines) = (row.int(13), row.int(14), row.int(15), row.int(16))
         (promptTokens, completionTokens, output, errorOutput) = (row.int(17), row.int(18), row.optionalText(19), row.optionalText(20))
-        lastNumber = row.int(21)
-        times = Self.timeNames.enumerated().map { ($0.element, row.optionalInt(Int32(23 + $0.offset))) }
+        (lastNumber, cachedTokens) = (row.int(21), row.int(23))
+        times = Self.timeNames.enumerated().map { ($0.element, row.optionalInt(Int32(24 + $0.offset))) }
     }
 }
 

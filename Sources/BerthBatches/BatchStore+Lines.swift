@@ -27,6 +27,8 @@ public struct FinishedLine: Sendable {
     /// The line of the output or error file.
     public let result: [UInt8]
     public let promptTokens: Int
+    /// Of these, those that were there already.
+    public let cachedTokens: Int
     public let completionTokens: Int
 
     /// - Parameter status: of the answer as if it had been a request of its own; 200 is good.
@@ -35,6 +37,7 @@ public struct FinishedLine: Sendable {
         isGood = status == 200
         result = ResultLine.response(id: line.id, customID: line.customID, status: status, body: body)
         promptTokens = body["usage"]?["prompt_tokens"]?.int ?? 0
+        cachedTokens = body["usage"]?["prompt_tokens_details"]?["cached_tokens"]?.int ?? 0
         completionTokens = body["usage"]?["completion_tokens"]?.int ?? 0
     }
 }
@@ -117,8 +120,8 @@ extension BatchStore {
                 try database.run(
                     """
                     UPDATE batches SET \(answer.isGood ? "good_lines = good_lines" : "failed_lines = failed_lines") + 1, prompt_tokens = prompt_tokens + ?,
-                    completion_tokens = completion_tokens + ? WHERE number = ?
-                    """, .integer(answer.promptTokens), .integer(answer.completionTokens), batch)
+                    cached_tokens = cached_tokens + ?, completion_tokens = completion_tokens + ? WHERE number = ?
+                    """, .integer(answer.promptTokens), .integer(answer.cachedTokens), .integer(answer.completionTokens), batch)
             }
             for batch in Set(answers.map(\.line.batchNumber)) where try !hasOpenLines(batch) { try beginWriting(batch, now: now) }
         }

@@ -40,6 +40,8 @@ enum Schema {
             "CREATE INDEX files_of_tenants ON files (tenant, number)",
             "CREATE INDEX batches_of_tenants ON batches (tenant, number)",
         ],
+        // Of batches that are older than it, what has been counted by then.
+        ["ALTER TABLE batches ADD COLUMN cached_tokens INTEGER NOT NULL DEFAULT 0"],
     ]
 
     static func migrate(_ database: Database) throws(BatchError) {

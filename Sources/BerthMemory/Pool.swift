@@ -2,8 +2,8 @@
 //
 // The life of a page: `reserve` takes it from the free set and gives it to a lease; somebody fills it (a disk reader through
 // a window, a step through `address(of:)`); `publish` says that it may be read; `release` ends the lease and frees it.
-// KV blocks are filled and read by the same thread in the same step, so their lease is published at once and grows with
-// `extend`. A page is in exactly one state at any time, and `checkInvariants` proves it.
+// KV blocks are filled and read by the same thread in the same step, so their lease is published at once.
+// A page is in exactly one state at any time, and `checkInvariants` proves it.
 //
 // The pool knows nothing of values, recency or requests. When it has no room it says so, and the engine decides who leaves.
 //
@@ -169,15 +169,6 @@ public final class Pool {
         slots[slot].state = .reserved
         take(count, into: slot)
         return Lease(slot: slot)
-    }
-
-    /// Adds `count` pages to a lease, in the lease's state; false, and nothing changed, where there is no room. Ends no window: there must be none.
-    public func extend(_ lease: borrowing Lease, by count: Int) -> Bool {
-        let slot = live(lease)
-        precondition(slots[slot].window == nil, "a lease with a window does not grow")
-        guard count <= room(for: slots[slot].use) else { return false }
-        take(count, into: slot)
-        return true
     }
 
     /// The pages are filled and may be read.

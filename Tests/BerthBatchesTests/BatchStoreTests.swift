@@ -27,7 +27,7 @@ import Testing
         let ended = try store.batch(batch.id).json
         #expect(ended["status"] == "completed" && ended["completed_at"] == 203 && ended["in_progress_at"] == 201 && ended["finalizing_at"] == 202)
         #expect(ended["request_counts"] == ["total": 3, "completed": 2, "failed": 1], "an answer that comes twice counts once")
-        #expect(ended["usage"]?["total_tokens"] == 10)
+        #expect(ended["usage"]?["total_tokens"] == 10 && ended["usage"]?["input_tokens_details"]?["cached_tokens"] == 2)
         let output = try store.results(ended["output_file_id"])
         #expect(output.map { $0["custom_id"] } == ["first", "third"] && output[1]["response"]?["body"]?["text"] == "ü")
         #expect(output[0]["error"] == .null && output[0]["response"]?["status_code"] == 200)

@@ -56,7 +56,7 @@ extension BatchStore {
     static func answer(_ line: ClaimedLine) -> FinishedLine {
         let prompt = (try? JSON(parsing: line.body))?["prompt"] ?? nil
         guard prompt != "bad" else { return FinishedLine(line, status: 400, body: ["error": ["message": "bad"]]) }
-        return FinishedLine(line, status: 200, body: ["text": prompt, "usage": ["prompt_tokens": 2, "completion_tokens": 3]])
+        return FinishedLine(line, status: 200, body: ["text": prompt, "usage": ["prompt_tokens": 2, "completion_tokens": 3, "prompt_tokens_details": ["cached_tokens": 1]]])
     }
 
     /// Does everything that there is to do.

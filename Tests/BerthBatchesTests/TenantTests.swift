@@ -116,6 +116,7 @@ import Testing
             let batch = try store.create(BatchOrder(input: file.id, endpoint: "/v1/completions"), of: Self.red, now: 100)
             for statement in [
                 "DROP INDEX files_of_tenants", "DROP INDEX batches_of_tenants", "ALTER TABLE files DROP COLUMN tenant", "ALTER TABLE batches DROP COLUMN tenant",
+                "ALTER TABLE batches DROP COLUMN cached_tokens",
                 "PRAGMA user_version = 1",
             ] { try store.database.run(statement) }
             return (file.id, batch.id)

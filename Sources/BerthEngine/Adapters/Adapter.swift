@@ -33,6 +33,10 @@ final class Adapter {
     /// Why the last read failed; nil after one that did not.
     var lastFailure: GenerationFailure?
     var uses = 0
+    /// Requests that began with it since it was last read.
+    var stayUses = 0
+    /// Those of them that could spare a read.
+    var reuses: Int { max(0, stayUses - 1) }
     /// A tick of the registry, for eviction: unlike time it never stands still.
     var lastUse: UInt64 = 0
     /// The engine's step of the last use, for its value.

@@ -1,7 +1,7 @@
 // What idle adapters are worth to the economy.
 //
-// Among adapters it is recency that decides. Against other classes an adapter's chance is one over the steps since its last use: whoever
-// was gone for n steps will, by what is known, be gone for as many more. Whoever the queue waits for is known to come back.
+// A page of one costs as much to read as a page of another, so among adapters the chance decides that somebody asks for them (`ReuseChances`).
+// Whoever the queue waits for is known to come back.
 
 import BerthMemory
 
@@ -14,11 +14,12 @@ extension AdapterRegistry: EvictableClass {
     /// Pages that idle adapters could give up.
     var evictablePages: Int { residents.reduce(0) { $0 + ($1.isIdle ? $1.pageCount : 0) } }
 
-    /// The least recently used idle adapter; of those that requests wait for, who is waited for longest, and only after the others. O(resident adapters).
+    /// The idle adapter that is least likely to be asked for, of such the least recently used; of those that requests wait for, who is waited for
+    /// longest, and only after the others. O(resident adapters).
     var cheapest: Adapter? {
-        var first: (adapter: Adapter, rank: (Int, UInt64))?
+        var first: (adapter: Adapter, rank: (Int, Double, UInt64))?
         for adapter in residents where adapter.isIdle {
-            let rank = (awaited.isEmpty ? .min : awaited[ObjectIdentifier(adapter)].map { -$0 } ?? .min, adapter.lastUse)
+            let rank = (awaited.isEmpty ? .min : awaited[ObjectIdentifier(adapter)].map { -$0 } ?? .min, chanceByUse(adapter), adapter.lastUse)
             if first.map({ rank < $0.rank }) ?? true { first = (adapter, rank) }
         }
         return first?.adapter
@@ -26,8 +27,11 @@ extension AdapterRegistry: EvictableClass {
 
     func cheapestValue() -> Double? {
         guard let cheapest else { return nil }
-        let recency = 1 / Double(1 + max(0, step - cheapest.lastUseStep))
-        return value(of: cheapest, chance: max(recency, awaited[ObjectIdentifier(cheapest)].map(Self.chance) ?? 0))
+        return value(of: cheapest, chance: max(chanceByUse(cheapest), awaited[ObjectIdentifier(cheapest)].map(Self.chance) ?? 0))
+    }
+
+    private func chanceByUse(_ adapter: Adapter) -> Double {
+        chances.chance(kind: ReuseChances.kind(reuses: adapter.reuses), idleSteps: step - adapter.lastUseStep)
     }
 
     /// How likely it is taken to be that the next step wants an adapter for which a request at this place of the queue waits.
@@ -40,6 +44,7 @@ extension AdapterRegistry: EvictableClass {
 
     func evictCheapest() {
         guard let cheapest else { preconditionFailure("no adapter may leave") }
+        if cheapest.stayUses > 0 { chances.learn(reuses: cheapest.reuses, idleSteps: step - cheapest.lastUseStep, wasWanted: false) }
         leaveMemory(cheapest, givingMemoryBack: false)
         evictions += 1
     }

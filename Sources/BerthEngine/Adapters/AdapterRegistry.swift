@@ -1,7 +1,7 @@
 // Which adapters there are, and which of them are in memory.
 //
 // The registry moves adapters between disk and pool; it does not decide when. The engine asks it to begin a load or to end a version,
-// the economy to let the least recently used idle adapter go; it never waits, and a read that fails changes nothing but the
+// the economy to let the idle adapter go that is worth least; it never waits, and a read that fails changes nothing but the
 // adapter that was read.
 
 import BerthCore
@@ -46,6 +46,8 @@ final class AdapterRegistry {
     private(set) var loads = 0
     private(set) var lookups = PoolPicture.Lookups()
     var evictions = 0
+    /// How likely adapters are to be asked for again.
+    var chances = ReuseChances()
     private(set) var failedReads = 0
 
     init(pool: Pool, economy: Economy, reader: any AdapterReader, readLimit: Int) {
@@ -147,6 +149,7 @@ final class AdapterRegistry {
         if wasInMemory { lookups.hits += 1 }
         adapter.boundRequests += 1
         adapter.uses += 1
+        adapter.stayUses += 1
     }
 
     func unbind(_ adapter: Adapter) {
@@ -157,6 +160,7 @@ final class AdapterRegistry {
     /// A request with this adapter joins the running set. The adapter is resident.
     func beginUse(_ adapter: Adapter, now: UInt64) {
         precondition(adapter.weights != nil)
+        if adapter.runningRequests == 0, adapter.stayUses > 0 { chances.learn(reuses: adapter.reuses, idleSteps: step - adapter.lastUseStep, wasWanted: true) }
         adapter.runningRequests += 1
         touch(adapter)
         adapter.lastUseTime = now
@@ -216,6 +220,7 @@ final class AdapterRegistry {
         case .success(let weights):
             pool.publish(adapter.lease!)
             adapter.residency = .resident(weights)
+            adapter.stayUses = 0
             adapter.lastFailure = nil
             residents.append(adapter)
             touch(adapter)

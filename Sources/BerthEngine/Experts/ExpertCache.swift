@@ -100,7 +100,7 @@ final class ExpertCache: ExpertProvider {
             lane.sequences.append(lane.rowNumbers.count..<lane.rowNumbers.count + count)
             let isNew = numbers.known(request.id) == nil
             let number = numbers.number(of: request.id)
-            if isNew { policy.requestBegan(number, RoutingProfileKey.keys(adapter: request.adapter, prompt: request.prompt)) }
+            if isNew { policy.requestBegan(number, RoutingProfileKey.keys(adapter: request.adapter, tenant: request.tenant, prompt: request.prompt)) }
             lane.rowNumbers.append(contentsOf: repeatElement(Int32(number), count: count))
         }
         if present == .ordinary { speed.beginStep(rows.map(\.count), uses: uses, waited: supply.reader.account.waitedNanoseconds) }
@@ -132,7 +132,7 @@ final class ExpertCache: ExpertProvider {
 
     /// How much of what the request will want is in memory, as far as anything is known of it.
     func overlap(of request: GenerationRequest) -> Double? {
-        policy.overlap(slot: numbers.known(request.id), RoutingProfileKey.keys(adapter: request.adapter, prompt: request.prompt))
+        policy.overlap(slot: numbers.known(request.id), RoutingProfileKey.keys(adapter: request.adapter, tenant: request.tenant, prompt: request.prompt))
     }
 
     private var uses: Int { account.hits + account.misses + account.lateGuesses }

@@ -1,9 +1,8 @@
 // Blocks that may leave, and which of them is worth least.
 //
-// A block is worth the seconds that computing it again would take, times the chance that a step wants it. The chance falls with the time since
-// its last use, alike for all; what else is known is how often blocks that were reused so many times have been wanted again, and that is
-// measured. So blocks are kept in a few queues, by how often they were reused and by the octave of their cost: within a queue the one
-// that was used longest ago is worth least, and of the heads the cheapest.
+// A block is worth the seconds that computing it again would take, times the chance that a step wants it (`ReuseChances`). So blocks are kept in a few
+// queues, by how often they were reused and by the octave of their cost: within a queue the one that was used longest ago is worth least, and
+// of the heads the cheapest.
 
 import HeapModule
 
@@ -26,7 +25,7 @@ struct IdleBlocks {
     }
 
     private struct Key: Hashable {
-        var reuses: Int
+        var kind: Int
         var octave: Int
     }
 
@@ -34,19 +33,13 @@ struct IdleBlocks {
     private(set) var count = 0
     private var stale = 0
     private var numbers: UInt64 = 0
-    /// Of blocks that were reused so many times: how many were left idle, and how many of these were wanted again. Decayed.
-    private var chances = [(left: Double, wanted: Double)](repeating: (2, 1), count: Self.classes)
-
-    private static let classes = 4
-    private static let mostWeight = 1000.0
-
-    private static func reuseClass(_ reuses: Int) -> Int { min(reuses, classes - 1) }
+    var chances = ReuseChances()
 
     func contains(_ block: KVBlock) -> Bool { block.entry != 0 }
 
     mutating func insert(_ block: KVBlock, seconds: Double) {
         precondition(block.entry == 0)
-        let key = Key(reuses: Self.reuseClass(block.reuses), octave: Int(max(seconds, 1e-9).exponent))
+        let key = Key(kind: ReuseChances.kind(reuses: block.reuses), octave: Int(max(seconds, 1e-9).exponent))
         numbers += 1
         block.entry = numbers
         queues[key, default: Queue(seconds: seconds)].entries.insert(Entry(lastUse: block.lastUse, number: numbers, block: block))
@@ -62,14 +55,6 @@ struct IdleBlocks {
         if stale > count + 64 { sweep() }
     }
 
-    /// A block was left, and one that was left before is wanted again, or never will be.
-    mutating func learn(reuses: Int, wasWanted: Bool) {
-        let index = Self.reuseClass(reuses)
-        if chances[index].left >= Self.mostWeight { chances[index] = (chances[index].left / 2, chances[index].wanted / 2) }
-        chances[index].left += 1
-        if wasWanted { chances[index].wanted += 1 }
-    }
-
     /// The block that is worth least, and what that is, in expected seconds per step.
     mutating func cheapest(step: Int) -> (block: KVBlock, value: Double)? {
         var best: (entry: Entry, value: Double)?
@@ -82,8 +67,7 @@ struct IdleBlocks {
                 queues[key] = nil
                 continue
             }
-            let (left, wanted) = chances[key.reuses]
-            let value = queues[key]!.seconds * wanted / left / Double(1 + max(0, step - head.block.lastUseStep))
+            let value = queues[key]!.seconds * chances.chance(kind: key.kind, idleSteps: step - head.block.lastUseStep)
             // Of equals the one that was left first, so that the order of a dictionary decides nothing.
             if best.map({ (value, head.number) < ($0.value, $0.entry.number) }) ?? true { best = (head, value) }
         }

@@ -12,7 +12,7 @@ extension PrefixCache: EvictableClass {
 
     func evictCheapest() {
         guard let (block, _) = idle.cheapest(step: step) else { preconditionFailure("no block may leave") }
-        idle.learn(reuses: block.reuses, wasWanted: false)
+        idle.chances.learn(reuses: block.reuses, idleSteps: step - block.lastUseStep, wasWanted: false)
         evict(block)
     }
 }

@@ -160,7 +160,7 @@ final class PrefixCache {
         if block.uses == 0 {
             idleCount -= 1
             idle.remove(block)
-            idle.learn(reuses: block.reuses, wasWanted: true)
+            idle.chances.learn(reuses: block.reuses, idleSteps: step - block.lastUseStep, wasWanted: true)
         }
         block.uses += 1
     }

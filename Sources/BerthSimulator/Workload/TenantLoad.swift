@@ -11,7 +11,7 @@ public enum Lengths: Sendable, Equatable {
     /// Log-normal with a standard deviation of 1 in the logarithm: many short ones and a few long ones.
     case skewed(median: Int, most: Int)
 
-    func draw(_ random: inout RandomSource) -> Int {
+    package func draw(_ random: inout RandomSource) -> Int {
         switch self {
         case .fixed(let tokens): tokens
         case .uniform(let range): Int.random(in: range, using: &random)
@@ -55,10 +55,10 @@ public struct TenantLoad: Sendable {
 }
 
 /// Numbers from 0 by Zipf's law: the k-th is chosen with a chance in proportion to 1/k^exponent.
-struct ZipfChoice {
+package struct ZipfChoice {
     private let sums: [Double]
 
-    init(count: Int, exponent: Double) {
+    package init(count: Int, exponent: Double) {
         var sum = 0.0
         sums = (0..<count).map { number in
             sum += 1 / pow(Double(number + 1), exponent)
@@ -66,7 +66,7 @@ struct ZipfChoice {
         }
     }
 
-    func draw(_ random: inout RandomSource) -> Int {
+    package func draw(_ random: inout RandomSource) -> Int {
         let wanted = random.unit() * (sums.last ?? 0)
         var (low, high) = (0, sums.count - 1)
         while low < high {

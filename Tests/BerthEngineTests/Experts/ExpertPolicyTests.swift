@@ -120,7 +120,7 @@ import Testing
     /// A paused request's counts do not count; when it returns, what it used is certain.
     @Test func pausedRequestsAreRemembered() {
         let policy = ExpertPolicy(shape: ExpertShape(layers: 1, experts: 8), kind: .fixed(.decayed(halfLife: 4)), capacity: 8)
-        let keys = RoutingProfileKey.keys(adapter: AdapterName("one"), prompt: [1, 2])
+        let keys = RoutingProfileKey.keys(adapter: AdapterName("one"), tenant: .daemon, prompt: [1, 2])
         policy.requestBegan(3, keys)
         for expert in 0..<6 { policy.becameResident(ExpertKey(layer: 0, expert: expert)) }
         for _ in 0..<20 {

@@ -9,17 +9,18 @@ import BerthCore
 /// What newcomers are recognised by.
 struct RoutingProfileKey: Hashable {
     var adapter: AdapterName?
-    /// The beginning of the prompt; nil stands for all requests of the adapter.
+    /// The beginning of the prompt, and whose it is: what a tenant sends tells nobody else anything. Nil stands for all requests of the adapter.
     var prefix: [Int32]?
+    var tenant: TenantName?
 
     /// Tokens of a prompt that make a profile of its own: an instruction that many prompts begin with.
     static let prefixTokens = 32
 
     /// From the closest to the most general.
-    static func keys(adapter: AdapterName?, prompt: [Int32]) -> [RoutingProfileKey] {
+    static func keys(adapter: AdapterName?, tenant: TenantName, prompt: [Int32]) -> [RoutingProfileKey] {
         let general = RoutingProfileKey(adapter: adapter, prefix: nil)
         guard prompt.count > prefixTokens else { return [general] }
-        return [RoutingProfileKey(adapter: adapter, prefix: Array(prompt.prefix(prefixTokens))), general]
+        return [RoutingProfileKey(adapter: adapter, prefix: Array(prompt.prefix(prefixTokens)), tenant: tenant), general]
     }
 }
 

@@ -9,7 +9,7 @@ import Testing
 @Suite struct EconomyReplayTests {
     /// Never more than half a point below LRU, and better wherever pages differ in cost.
     @Test(arguments: [UInt64(1), 2]) func theEconomyIsNoWorseThanRecency(seed: UInt64) throws {
-        let report = try EconomyCommand.replay(CacheWorkload.all(requests: 2500, seed: seed), pools: [20])
+        let report = try EconomyCommand.replay(CacheWorkload.all(requests: 2500, seed: seed), pools: [10])
         let isKept = report.isKept
         #expect(isKept, "seed \(seed):\n\(report.table)")
         #expect(report.lines.contains { $0.gain > 5 }, "seed \(seed):\n\(report.table)")

@@ -155,4 +155,23 @@ import Testing
         pool.checkInvariants()
         for shelf in shelves { shelf.clear() }
     }
+
+    /// Kinds that are wanted at the same rate are worth the same, though one of them leaves sooner and so is wanted less often while it is there.
+    @Test(arguments: [UInt64(1), 2, 3]) func chancesAreRatesAndNotShares(seed: UInt64) {
+        var random = RandomSource(seed: seed)
+        var chances = ReuseChances()
+        let rate = 0.15
+        for _ in 0..<6000 {
+            for (reuses, leaving) in [(0, 60.0), (3, 240.0)] {
+                // By r / (1 + n) per step, one is still not wanted after n steps with the chance (1 + n)^-r.
+                let wanted = pow(1 - random.unit(), -1 / rate) - 1
+                chances.learn(reuses: reuses, idleSteps: Int(min(wanted, leaving)), wasWanted: wanted < leaving)
+            }
+        }
+        for reuses in [0, 3] {
+            let measured = chances.chance(kind: ReuseChances.kind(reuses: reuses), idleSteps: 99) * 100
+            #expect(abs(measured / rate - 1) < 0.35, "seed \(seed): \(measured) of kind \(reuses)")
+        }
+        #expect((0..<100).map(ReuseChances.kind).max() == 7 && [0, 3, 4, 8, 16, 40].map(ReuseChances.kind) == [0, 3, 4, 5, 6, 7])
+    }
 }

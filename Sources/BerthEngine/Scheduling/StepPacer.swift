@@ -23,6 +23,9 @@ struct StepPacer {
     /// With less, few rows would share the reading of the weights on a slow machine, and the prompt would take much longer than alone.
     private static let leastStreams = 4.0
 
+    /// A step takes a few per cent more or less than foreseen, and the interval is a promise: so much of it is planned.
+    private static let plannedShare = 0.95
+
     /// Between two tokens of a stream, in nanoseconds.
     var interval: Double
     /// What a step with many rows takes whatever their number: while experts are paged, the reading of those that are missing. Cutting a prompt
@@ -58,7 +61,7 @@ struct StepPacer {
     /// - Parameter streams: the rows of those who wait for a token.
     func allowance(beside streams: StepLoad) -> Allowance {
         Allowance(
-            nanoseconds: max(interval, Self.passAllowance * passNanoseconds, Self.leastStreams * times.nanoseconds(of: streams)),
+            nanoseconds: max(Self.plannedShare * interval, Self.passAllowance * passNanoseconds, Self.leastStreams * times.nanoseconds(of: streams)),
             rows: passNanoseconds > interval ? .max : max(streams.rows + Self.firstChunkRows, Self.growth * times.largestRows))
     }
 

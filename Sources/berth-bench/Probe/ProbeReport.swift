@@ -11,15 +11,15 @@ struct ProbeReport: Sendable {
     /// That the prober's times differ as much as they do by chance alone; and the victim's, which do differ where there is anything to see.
     var probeP: Double { RankTest.mannWhitney(proberSame.map(\.seconds), proberFresh.map(\.seconds)) }
     var controlP: Double { RankTest.mannWhitney(victimAgain.map(\.seconds), victimFirst.map(\.seconds)) }
-    /// Tokens that the prober was told are there already.
-    var proberCachedTokens: Int { (proberSame + proberFresh).reduce(0) { $0 + $1.cachedTokens } }
+    /// The same for what the prober is told of the cache: of both prompts it may have sent a first token itself, by chance.
+    var toldP: Double { RankTest.mannWhitney(proberSame.map { Double($0.cachedTokens) }, proberFresh.map { Double($0.cachedTokens) }) }
 
     /// A probe that finds nothing is wrong about that once in a thousand.
     static let significance = 1e-3
 
     enum Verdict: String { case leak = "LEAK", nothing = "nothing to see", blind = "blind: the victim's own hits show no difference, either" }
     var verdict: Verdict {
-        if proberCachedTokens > 0 || probeP < Self.significance { return .leak }
+        if min(probeP, toldP) < Self.significance { return .leak }
         return controlP < Self.significance ? .nothing : .blind
     }
 
@@ -39,13 +39,13 @@ struct ProbeReport: Sendable {
         }
         return """
             \(table.text)
-            \(victimFirst.count) rounds; Mann-Whitney p: prober \(scientific(probeP)), victim (control) \(scientific(controlP)): \(verdict.rawValue)
+            \(victimFirst.count) rounds; Mann-Whitney p: prober \(scientific(probeP)), what it is told \(scientific(toldP)), victim (control) \(scientific(controlP)): \(verdict.rawValue)
             """
     }
 
     var json: JSON {
         [
-            "rounds": JSON(victimFirst.count), "probe_p": .number(probeP), "control_p": .number(controlP), "verdict": .string(verdict.rawValue),
+            "rounds": JSON(victimFirst.count), "probe_p": .number(probeP), "told_p": .number(toldP), "control_p": .number(controlP), "verdict": .string(verdict.rawValue),
             "shots": .array(rows.map { name, shots in
                 [
                     "name": .string(name), "seconds": .array(shots.map { .number($0.seconds) }), "cached_tokens": .array(shots.map { JSON($0.cachedTokens) }),

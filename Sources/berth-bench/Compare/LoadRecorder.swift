@@ -8,6 +8,9 @@ struct LoadRecorder: Sendable {
     let client: BerthClient
     /// By number.
     let adapters: [String]
+    /// All answers are made of it. It is a text by itself: the daemon would send half a character only with its other half, and the first token would
+    /// seem to come late.
+    let word: Int32
     /// The model's tokens that stand for the words of prompts, from this one on.
     private static let firstToken: Int32 = 100
 
@@ -60,6 +63,7 @@ struct LoadRecorder: Sendable {
         let recorded = plan.requests[index]
         var options = SamplingOptions(maxTokens: recorded.output, temperature: 0)
         options.ignoresEndTokens = true
+        options.extra["logit_bias"] = [String(word): 100]
         var request = CompletionRequest(model: recorded.adapter.map { adapters[$0] }, prompt: "", options: options)
         request.prompt = .tokens(plan.prompt(of: index).map { Self.firstToken + Int32($0) })
         return request

@@ -43,7 +43,8 @@ struct RecordCommand: AsyncParsableCommand {
         let (machine, adapters) = try await machine(models)
         var workloads = ComparedWorkloads(machine: machine, costs: try StepCosts(json: TextFile.json(costs)))
         (workloads.size, workloads.seed) = (size, seed)
-        let recorder = LoadRecorder(client: client, adapters: adapters)
+        guard let word = try await client.tokenize("a", addsSpecialTokens: false).last else { throw BenchError("the daemon has no token for 'a'") }
+        let recorder = LoadRecorder(client: client, adapters: adapters, word: word)
         var recordings = Recordings(machine: machine, workloads: [])
         for plan in try workloads.plans() where wanted?.contains(plan.name) ?? true {
             recordings.workloads.append(try await recorder.run(plan))

@@ -34,8 +34,8 @@ import Testing
         var calibration = Calibration(model: model, tokenizer: try Tokenizer(directory: Repository.demo), adapters: [])
         (calibration.rounds, calibration.streams) = (2, 4)
         let costs = try calibration.run()
-        #expect(costs.passes.map(\.rows) == [1, 2, 4, 8, 16, 32])
-        #expect(costs.passes[5].nanoseconds > costs.passes[0].nanoseconds && costs.step >= 0 && costs.logitRow >= 0)
-        #expect(try StepCosts(json: JSON(parsing: costs.json.text)).passes.count == 6)
+        #expect(costs.passes.points.map(\.rows) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32] && costs.logits.points.map(\.rows) == [1, 4, 16])
+        #expect(costs.passes.nanoseconds(rows: 32) > costs.passes.nanoseconds(rows: 1) && costs.step >= 0)
+        #expect(try StepCosts(json: JSON(parsing: costs.json.text)).passes.points.count == 10)
     }
 }

@@ -1,4 +1,4 @@
-// What drives a run: arrivals, popularity, costs, times.
+// What drives a run: arrivals, popularity, times.
 
 import BerthCore
 import Testing
@@ -55,21 +55,6 @@ import Testing
             let (left, right) = (alone.next(of: 0)!.request, beside.next(of: 0)!.request)
             #expect(left.prompt == right.prompt && left.maxTokens == right.maxTokens)
         }
-    }
-
-    /// Between its points a pass is in proportion, and beyond the last it goes on as before.
-    @Test func passesAreReadFromTheTable() throws {
-        var costs = StepCosts()
-        costs.passes = [.init(rows: 1, nanoseconds: 100), .init(rows: 4, nanoseconds: 160), .init(rows: 8, nanoseconds: 400)]
-        #expect([1, 2, 4, 6, 8, 10].map(costs.pass(rows:)) == [100, 120, 160, 280, 400, 520])
-        #expect(try StepCosts(json: JSON(parsing: costs.json.text)) == costs)
-    }
-
-    @Test(arguments: [
-        "[]", #"{"row": 1}"#, #"{"step": -1}"#, #"{"step": "1"}"#, #"{"passes": []}"#, #"{"unit": "seconds"}"#,
-        #"{"passes": [{"rows": 2, "nanoseconds": 1}, {"rows": 2, "nanoseconds": 3}]}"#, #"{"passes": [{"rows": 0, "nanoseconds": 1}]}"#,
-    ]) func badCostsAreRefused(text: String) throws {
-        #expect(throws: StepCostsError.self) { try StepCosts(json: JSON(parsing: text)) }
     }
 
     /// Percentiles of a histogram are those of the sorted durations, up to its steps.

@@ -1,32 +1,23 @@
 // What a step takes on some machine: the simulator's measure of time.
 //
-// A pass over the weights depends on its rows as no formula does (few rows cost the reading of the weights, many their arithmetic), so it
-// is a table, read between its points. What comes on top of it is a sum: attention by pairs of tokens, rows of logits, adapters. `berth-bench calibrate` measures all
-// of it on a checkpoint; the defaults are those of a 1B model at 8 bits on two cores of a common server.
+// A pass over the weights depends on its rows as no formula does (few rows cost the reading of the weights, many their arithmetic, and kernels take rows by
+// tiles), and so does the head with its rows of logits: these are tables. What comes on top of them is a sum: attention by pairs of tokens, adapters, and
+// what engine and daemon do for each sequence. `berth-bench calibrate` measures all of it on a checkpoint; the defaults are those of a 1B model at 8 bits on
+// two cores of a common server.
 
 /// Durations in nanoseconds. A pure value.
 public struct StepCosts: Sendable, Equatable {
-    /// A pass of so many rows that attend to nothing, rising by rows; at least one.
-    public struct Pass: Sendable, Equatable {
-        public var rows: Int
-        public var nanoseconds: Double
-
-        public init(rows: Int, nanoseconds: Double) {
-            self.rows = rows
-            self.nanoseconds = nanoseconds
-        }
-    }
-
-    public var passes: [Pass] = [
-        Pass(rows: 1, nanoseconds: 38e6), Pass(rows: 2, nanoseconds: 44e6), Pass(rows: 4, nanoseconds: 68e6), Pass(rows: 8, nanoseconds: 118e6),
-        Pass(rows: 16, nanoseconds: 215e6), Pass(rows: 32, nanoseconds: 408e6), Pass(rows: 128, nanoseconds: 1.55e9), Pass(rows: 512, nanoseconds: 6.1e9),
-    ]
+    /// A pass of so many rows that attend to nothing.
+    public var passes = CostTable([
+        .init(rows: 1, nanoseconds: 38e6), .init(rows: 2, nanoseconds: 44e6), .init(rows: 4, nanoseconds: 68e6), .init(rows: 8, nanoseconds: 118e6),
+        .init(rows: 16, nanoseconds: 215e6), .init(rows: 32, nanoseconds: 408e6), .init(rows: 128, nanoseconds: 1.55e9), .init(rows: 512, nanoseconds: 6.1e9),
+    ])
+    /// So many rows of logits. None cost nothing.
+    public var logits = CostTable([.init(rows: 1, nanoseconds: 3.5e6), .init(rows: 64, nanoseconds: 64 * 3.5e6)])
     /// Each pair of a row and a token that it attends to: of a prompt's rows, which share the keys that they read, and of a row by itself.
     public var attendedByPrompt = 1_500.0
     public var attendedByStream = 9_000.0
-    /// Each row of logits, its sampling included.
-    public var logitRow = 3.5e6
-    /// Each sequence: its share in planning, events and detokenizing.
+    /// Each sequence: its share in planning, sampling, detokenizing and events.
     public var sequence = 15_000.0
     /// Each adapter of a step, and each row that has one.
     public var adapter = 0.8e6
@@ -41,20 +32,11 @@ public struct StepCosts: Sendable, Equatable {
 
     public init() {}
 
-    /// A pass of so many rows: between two points of the table in proportion, and beyond its end as the last two lead there.
-    func pass(rows: Int) -> Double {
-        guard let last = passes.last, passes.count > 1 else { return passes.first?.nanoseconds ?? 0 }
-        guard rows > passes[0].rows else { return passes[0].nanoseconds }
-        let upper = rows >= last.rows ? passes.count - 1 : passes.firstIndex { $0.rows >= rows }!
-        let (from, to) = (passes[upper - 1], passes[upper])
-        return from.nanoseconds + (to.nanoseconds - from.nanoseconds) * Double(rows - from.rows) / Double(to.rows - from.rows)
-    }
-
     /// A step without experts.
     func nanoseconds(of work: StepWork) -> Double {
-        step + pass(rows: work.rows) + sequence * Double(work.sequences) + attendedByPrompt * Double(work.attendedByPrompts)
-            + attendedByStream * Double(work.attendedByStreams) + logitRow * Double(work.logitRows) + adapter * Double(work.adapters)
-            + adapterRow * Double(work.adapterRows)
+        step + passes.nanoseconds(rows: work.rows) + (work.logitRows > 0 ? logits.nanoseconds(rows: work.logitRows) : 0)
+            + sequence * Double(work.sequences) + attendedByPrompt * Double(work.attendedByPrompts)
+            + attendedByStream * Double(work.attendedByStreams) + adapter * Double(work.adapters) + adapterRow * Double(work.adapterRows)
     }
 }
 

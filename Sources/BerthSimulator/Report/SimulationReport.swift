@@ -42,6 +42,8 @@ public struct SimulationReport: Sendable {
     /// Requests that found their adapter in memory, and all that have one.
     public var adapterRequests = 0
     public var samples: [Sample] = []
+    /// Of a recording, by request; nil for those that failed.
+    public var answers: [Recording.Answer?] = []
     public var violation: Violation?
     /// Of every event: equal numbers are equal decisions.
     public var digest: UInt64 = 0

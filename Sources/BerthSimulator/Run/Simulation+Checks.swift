@@ -47,6 +47,7 @@ extension Simulation {
         lastID = max(lastID, id.rawValue)
         watch.end(id)
         if record.request.serviceClass == .interactive { activeStreams[record.plan.tenant] -= 1 }
+        answerRecorded(record)
         if let time = workload.nextQuestion(of: record.plan.tenant, after: clock.now) { events.add(.question(tenant: record.plan.tenant), at: time) }
         return record
     }

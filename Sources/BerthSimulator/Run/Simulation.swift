@@ -29,6 +29,8 @@ public final class Simulation {
     var shares: ShareWatch
     /// Requests that somebody waits for and that have not ended, by tenant.
     var activeStreams: [Int]
+    /// Where the requests are a recording's.
+    var recorded: RecordedRun?
     /// Of requests that have not ended.
     var records: [RequestID: RequestRecord] = [:]
     var lastID: UInt64 = 0
@@ -74,6 +76,7 @@ public final class Simulation {
         workload = Workload(scenario, seed: seed)
         versions = AdapterVersions(adapters: scenario.adapters.count)
         random = RandomSource(seed: mix(seed ^ 0x51A1))
+        recorded = scenario.recording.map(RecordedRun.init)
         sampledTokens = scenario.tenants.map { _ in 0 }
         activeStreams = sampledTokens
         shares = ShareWatch(weights: scenario.tenants.map(\.policy.weight), heldTokens: machine.heldTokens, longestPrompt: machine.contextLength)
@@ -95,6 +98,7 @@ public final class Simulation {
         report.counters = engine.counterSnapshot
         if case .experts(let status) = engine.perform(.experts) { report.experts = status }
         report.digest = log.digest
+        report.answers = recorded?.answers ?? []
         return report
     }
 
@@ -105,6 +109,7 @@ public final class Simulation {
             for _ in 0..<load.arrivals.atOnce { events.add(.question(tenant: tenant), at: UInt64(load.begins * 1e9)) }
             if let time = workload.nextArrival(of: tenant) { events.add(.arrival(tenant: tenant), at: time) }
         }
+        beginRecording()
         schedule(.changeAdapter, every: scenario.faults.reloadSeconds)
         schedule(.changePin, every: scenario.faults.pinSeconds)
     }
@@ -136,6 +141,7 @@ public final class Simulation {
             request(of: tenant, at: event.time)
             if let next = workload.nextArrival(of: tenant) { events.add(.arrival(tenant: tenant), at: next) }
         case .question(let tenant): request(of: tenant, at: event.time)
+        case .recorded(let index): askRecorded(index, at: event.time)
         case .submit(let plan, let arrival): submit(plan, arrival: arrival)
         case .cancel(let id): cancel(id)
         case .changeAdapter:

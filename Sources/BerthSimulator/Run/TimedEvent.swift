@@ -9,6 +9,8 @@ struct TimedEvent: Comparable {
         case arrival(tenant: Int)
         /// A client of a tenant has its answer and asks again.
         case question(tenant: Int)
+        /// Of a recording, the request at this place.
+        case recorded(Int)
         case submit(PlannedRequest, arrival: UInt64)
         case cancel(RequestID)
         case changeAdapter

@@ -16,7 +16,7 @@ extension Scenario {
         if Int.random(in: 0..<4, using: &random) > 0 { scenario.adapters = AdapterPopulation(count: Int.random(in: 1...6, using: &random), pages: 1...Int.random(in: 1...4, using: &random)) }
         if Int.random(in: 0..<5, using: &random) == 0 { scenario.addExperts(&random) }
         // Ten steps or a thousand: from a crowd to a trickle.
-        scenario.seconds = scenario.machine.costs.pass(rows: 1) / 1e9 * [10, 100, 1000].randomElement(using: &random)!
+        scenario.seconds = scenario.machine.costs.passes.nanoseconds(rows: 1) / 1e9 * [10, 100, 1000].randomElement(using: &random)!
         scenario.machine.configuration.admissionRule = AdmissionRule.allCases.randomElement(using: &random)!
         let tenants = Int.random(in: 1...3, using: &random)
         for index in 0..<tenants { scenario.tenants.append(.random(index, of: tenants, requests: requests, scenario, &random)) }
@@ -65,7 +65,7 @@ extension Scenario {
         machine.pages += all / Int.random(in: 1...4, using: &random)
         if Bool.random(using: &random) { machine.mostExpertPages = max(1, all / 2) }
         // Two steps of the disk for each of the model.
-        machine.disk.bytesPerSecond = Double(machine.pageBytes * machine.expertPages) / machine.costs.pass(rows: 1) * 1e9 * 8
+        machine.disk.bytesPerSecond = Double(machine.pageBytes * machine.expertPages) / machine.costs.passes.nanoseconds(rows: 1) * 1e9 * 8
     }
 }
 

@@ -20,6 +20,9 @@ public struct SimulatedMachine: Sendable {
 
     public init() {}
 
+    /// Of a page: their records must fit one of the arena's.
+    static let mostBlockTokens = 128
+
     /// Tokens that running requests can have at a time.
     var heldTokens: Int { min(pages * blockTokens, configuration.runningRequests * contextLength) }
 }
@@ -55,6 +58,8 @@ public struct Scenario: Sendable {
     /// Tokens of an output before its end token, on average.
     public var meanOutput = 24.0
     public var tenants: [TenantLoad] = []
+    /// Requests of the first tenant, beside those of its load.
+    public var recording: Recording?
     public var faults = Faults()
     /// For so long new requests come.
     public var seconds = 10.0

@@ -9,6 +9,6 @@ struct BerthBench: AsyncParsableCommand {
         commandName: "berth-bench", abstract: "Measure Berth against the machine's limits and against other servers.",
         subcommands: [
             KernelsCommand.self, ModelCommand.self, DivergenceCommand.self, StepsCommand.self, ReplayCommand.self, SimulateCommand.self, CalibrateCommand.self,
-            LoadCommand.self, ChurnCommand.self,
+            LoadCommand.self, ChurnCommand.self, WaveCommand.self,
         ])
 }

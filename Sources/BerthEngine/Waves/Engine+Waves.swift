@@ -25,7 +25,7 @@ extension Engine {
             situation.expertBytes = experts.supply.bytes
             situation.bytesPerNanosecond = experts.supply.reader.account.speed ?? 1
         }
-        let choice = waves.planner.choose(situation, context: demand.context)
+        let choice = waves.planner.choose(situation, context: demand.context, fixed: configuration.waveSizes?.requests)
         waves.choice = choice
         return choice.requests
     }
@@ -43,7 +43,7 @@ extension Engine {
     /// As many as have a row of logits in every wave.
     private var mostWaveRequests: Int {
         let share = pool.pageCount * pool.pageBytes / Self.waveMemoryShare
-        return max(1, min(Limits.waveRequests, share / (4 * model.vocabularySize * MemoryLayout<Float>.stride)))
+        return max(1, min(Limits.waveRequests, configuration.waveSizes?.rows ?? .max, share / (4 * model.vocabularySize * MemoryLayout<Float>.stride)))
     }
 
     /// Waves' rows take at most this part of the pool.
@@ -135,8 +135,8 @@ extension Engine {
             // The pool's limit has moved since.
             dropWaveMemory()
         }
-        for rows in Self.waveRows where rows >= mostWaveRequests {
-            let size = WaveSize(rows: rows, logitRows: mostWaveRequests, partRows: Self.wavePartRows)
+        for rows in configuration.waveSizes?.rows.map({ [$0] }) ?? Self.waveRows where rows >= mostWaveRequests {
+            let size = WaveSize(rows: rows, logitRows: mostWaveRequests, partRows: min(rows, configuration.waveSizes?.partRows ?? Self.wavePartRows))
             guard let bytes = model.waveBytes(size) else { return false }
             guard bytes <= pool.pageCount * pool.pageBytes / Self.waveMemoryShare else { continue }
             let pages = max(1, (bytes + pool.pageBytes - 1) / pool.pageBytes)

@@ -38,6 +38,8 @@ public struct EngineConfiguration: Sendable {
     public var admissionRule = AdmissionRule.predicted
     /// Adapters read from disk at the same time, at most.
     public var adapterReads = Limits.adapterReads
+    /// Sizes of waves in place of the planner's; nil in production.
+    public var waveSizes: WaveSizes?
     /// Values in the logits of a step from which on all threads sample: for fewer they are not worth waking.
     var sharedLogits = 64 << 10
 

@@ -35,6 +35,8 @@ final class ActiveRequest {
     var pages: [UnsafeMutableRawPointer] = []
     /// Prompt tokens that were there when it was first let in; nil before.
     var cachedTokens: Int?
+    /// What a wave's plan knows its prompt's blocks by; nil until it is asked, and where none may be taken over.
+    var prefixHashes: [Int]?
     /// The version this request began with; nil before the first admission, and for base requests.
     var adapter: Adapter?
     /// It could have run, had its adapter been in memory.

@@ -11,12 +11,12 @@ extension Engine {
     func waveWidth() -> Int {
         let requests = bulk.requests + waiting.requests.prefix(Limits.waveRequests).filter(\.isBulk)
         guard !requests.isEmpty else { return 0 }
-        let tokens = requests.reduce(0) { $0 + $1.promptCount + $1.request.maxTokens } / requests.count
-        let context = min(tokens, model.contextLength)
+        let demand = WaveDemand(requests.map { waveDemand(of: $0) }, blockTokens: model.kvLayout.blockTokens)
+        // What bulk requests hold now is part of what they will want.
         let others = pool.pageCount(of: .adapter) + running.requests.reduce(0) { $0 + $1.pages.count + 1 } + pool.pageCount(of: .activation)
         var situation = WavePlanner.Situation(
-            pages: max(0, pool.pageCount - others), pagesPerRequest: Double(context) / Double(model.kvLayout.blockTokens) + 0.5,
-            requests: requests.count, most: mostWaveRequests)
+            pages: max(0, pool.pageCount - others - demand.sharedPages), pagesPerRequest: demand.pagesPerRequest, requests: requests.count,
+            most: mostWaveRequests)
         if let experts {
             let share = pool.share(of: .expert)
             situation.experts = experts.supply.count
@@ -25,15 +25,25 @@ extension Engine {
             situation.expertBytes = experts.supply.bytes
             situation.bytesPerNanosecond = experts.supply.reader.account.speed ?? 1
         }
-        let choice = waves.planner.choose(situation, context: context)
+        let choice = waves.planner.choose(situation, context: demand.context, fixed: configuration.waveSizes?.requests)
         waves.choice = choice
         return choice.requests
+    }
+
+    private func waveDemand(of request: ActiveRequest) -> WaveDemand.Request {
+        if prefixes.isEnabled, request.prefixHashes == nil, request.promptLogprobs.isEmpty {
+            request.prefixHashes = WaveDemand.prefixes(
+                of: request.request.prompt, blockTokens: model.kvLayout.blockTokens, tenant: configuration.sharesPrefixes ? nil : request.request.tenant,
+                adapter: request.request.adapter)
+        }
+        return WaveDemand.Request(
+            prefixes: request.prefixHashes ?? [], mostTokens: min(request.promptCount + request.request.maxTokens, model.contextLength))
     }
 
     /// As many as have a row of logits in every wave.
     private var mostWaveRequests: Int {
         let share = pool.pageCount * pool.pageBytes / Self.waveMemoryShare
-        return max(1, min(Limits.waveRequests, share / (4 * model.vocabularySize * MemoryLayout<Float>.stride)))
+        return max(1, min(Limits.waveRequests, configuration.waveSizes?.rows ?? .max, share / (4 * model.vocabularySize * MemoryLayout<Float>.stride)))
     }
 
     /// Waves' rows take at most this part of the pool.
@@ -125,8 +135,8 @@ extension Engine {
             // The pool's limit has moved since.
             dropWaveMemory()
         }
-        for rows in Self.waveRows where rows >= mostWaveRequests {
-            let size = WaveSize(rows: rows, logitRows: mostWaveRequests, partRows: Self.wavePartRows)
+        for rows in configuration.waveSizes?.rows.map({ [$0] }) ?? Self.waveRows where rows >= mostWaveRequests {
+            let size = WaveSize(rows: rows, logitRows: mostWaveRequests, partRows: min(rows, configuration.waveSizes?.partRows ?? Self.wavePartRows))
             guard let bytes = model.waveBytes(size) else { return false }
             guard bytes <= pool.pageCount * pool.pageBytes / Self.waveMemoryShare else { continue }
             let pages = max(1, (bytes + pool.pageBytes - 1) / pool.pageBytes)

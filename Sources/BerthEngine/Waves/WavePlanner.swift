@@ -50,15 +50,18 @@ struct WavePlanner {
     }
 
     /// The number of requests with the most tokens per second; of equals the smallest. `context` is how long they are, about.
-    func choose(_ situation: Situation, context: Int) -> Choice {
+    /// Where the number is fixed nothing is searched, but what it should bring.
+    func choose(_ situation: Situation, context: Int, fixed: Int? = nil) -> Choice {
         let s = situation
         var best = Choice(requests: 1, nanoseconds: .infinity)
         let room = Double(s.pages - (s.experts > 0 ? s.leastExpertPages : 0))
         let most = max(1, min(s.requests, s.most, Int(room / max(s.pagesPerRequest, 1))))
+        func foreseen(_ size: Int) -> Choice { Choice(requests: size, nanoseconds: max(computing(size, context: context), reading(size, s))) }
+        if let fixed { return foreseen(max(1, min(fixed, most))) }
         // Sizes an eighth apart: finer ones do not differ by more than the costs are known.
         var size = 1
         while true {
-            let choice = Choice(requests: size, nanoseconds: max(computing(size, context: context), reading(size, s)))
+            let choice = foreseen(size)
             if choice.tokensPerSecond > best.tokensPerSecond * 1.001 { best = choice }
             if size == most { return best }
             size = min(most, size + max(1, size / 8))

@@ -84,7 +84,7 @@ struct EngineBenchmark {
 }
 
 /// Nobody asks for an adapter here.
-private final class NoAdapters: AdapterReader {
+final class NoAdapters: AdapterReader {
     var bytesPerSecond: Double? { nil }
     func begin(_ read: AdapterRead) { preconditionFailure("no adapter was registered") }
 }

@@ -20,10 +20,10 @@ struct ModelOptions: ParsableArguments {
     func compute() throws -> Compute { try Compute(kernels: kernels, threads: threads) }
 
     /// Packs the checkpoint or takes its prepared image.
-    func open(_ format: WeightFormat, _ compute: Compute, maxRows: Int, maxLogitRows: Int) throws -> Model {
+    func open(_ format: WeightFormat, _ compute: Compute, maxRows: Int, maxLogitRows: Int, experts: ExpertPlacement = .resident) throws -> Model {
         try Model(
             checkpoint: Checkpoint(directory: directory), format: format, compute: compute, maxRows: maxRows, maxLogitRows: maxLogitRows,
-            cache: cacheDir.map { WeightCache(ImageCache(directory: $0)) })
+            cache: cacheDir.map { WeightCache(ImageCache(directory: $0)) }, experts: experts)
     }
 }
 

@@ -103,6 +103,9 @@ extension Engine {
     /// In order of arrival: first who runs, then who waits.
     public var requests: [RequestStatus] { (running.requests + bulk.requests + waiting.requests).map(RequestStatus.init) }
 
+    /// Of the streams that run the one that came first, and how often it has given up its pages.
+    public var oldestStream: (id: RequestID, preemptions: Int)? { running.requests.first.map { ($0.request.id, $0.preemptions) } }
+
     public var poolSnapshot: PoolSnapshot {
         var snapshot = pool.snapshot
         let bytesPerToken = model.kvLayout.pageBytes / model.kvLayout.blockTokens

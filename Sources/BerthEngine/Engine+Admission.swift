@@ -203,12 +203,15 @@ extension Engine {
     /// Leases the blocks of all tokens that the request has, where `leaving` more could be had.
     private func leasePages(for request: ActiveRequest, leaving: Int) -> Bool {
         let blocks = blocks(request.tokens.count)
-        let match = prefixes.match(request.tokens, limit: request.takeableTokens, in: scope(of: request))
+        var match = prefixes.match(request.tokens, limit: request.takeableTokens, in: scope(of: request))
         // What was found stays while room is made for the rest.
         prefixes.claim(match)
-        guard economy.makeRoom(blocks - match.blocks.count, for: .kv, leaving: leaving) else {
+        while !economy.makeRoom(blocks - match.blocks.count, for: .kv, leaving: leaving) {
             prefixes.unclaim(match)
-            return false
+            // A block that is to be copied takes a page beside the copy: a request that fits the pool alone would never run for it.
+            guard match.partial != nil else { return false }
+            match.dropPartial()
+            prefixes.claim(match)
         }
         let isFirst = request.cachedTokens == nil
         request.blocks = prefixes.blocks(blocks, startingOn: match, countingAs: isFirst, promptTokens: request.promptCount)

@@ -152,6 +152,16 @@ import Testing
         #expect(harness.engine.counterSnapshot.preemptions == 0)
     }
 
+    /// A block that would be copied leaves, too, where the request takes the whole pool: it computes those tokens anew.
+    @Test func aCopyTakesNoRoomFromWhoFitsAlone() throws {
+        let harness = try Harness(pages: 6)
+        harness.submit(request(1, prompt(24), maxTokens: 1))
+        harness.run()
+        let whole = request(2, prompt(84), maxTokens: 10)
+        #expect(try rows(whole, in: harness) == 84 - 16 + 9)
+        #expect(try harness.outcomes[whole.id] == Harness.alone(whole) && harness.outcomes[whole.id]!.cachedTokens == 16)
+    }
+
     /// Of blocks that are worth the same, the one that was left first leaves, whatever the order in which a dictionary has them.
     @Test(arguments: [[0, 1], [1, 0]]) func equalsLeaveInTheirOrder(_ reuses: [Int]) {
         var idle = IdleBlocks()

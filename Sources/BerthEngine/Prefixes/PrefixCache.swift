@@ -20,6 +20,12 @@ final class PrefixCache {
         /// One that holds some of the tokens that follow, and how many.
         var partial: (block: KVBlock, count: Int)?
         var tokens: Int
+
+        /// Only the full blocks.
+        mutating func dropPartial() {
+            tokens -= partial?.count ?? 0
+            partial = nil
+        }
     }
 
     let pool: Pool

@@ -22,8 +22,7 @@ extension Engine {
     func fairOrder(_ serviceClass: ServiceClass) -> FairOrder {
         FairOrder(
             tenants.waiting(serviceClass).map { tenant in
-                let standing = tenant[serviceClass]
-                return (tenant, standing.counter + Double(standing.promised) / tenant.weight, affinityOrder(standing.waiting.requests))
+                (tenant, tenant.promisedCounter(serviceClass), affinityOrder(tenant[serviceClass].waiting.requests))
             })
     }
 
@@ -148,17 +147,21 @@ extension Engine {
 
     /// The running request that gives up its place for one that found none: the youngest of the tenant that holds most for its weight, as long as that tenant still
     /// holds twice what the other will (or as much, where the other has nothing yet). So a newcomer does not wait for a flood to end, and nobody takes back what was
-    /// taken. A tenant below its floor of pages takes from whoever is above its own. The oldest request of all stays: one always comes to its end.
+    /// taken. Nor does anybody take from who has had less service: the first in line would lose again the place that its counter gave it, and what tenants get would go
+    /// by places. A tenant below its floor of pages takes from whoever is above its own. The oldest request of all stays: one always comes to its end.
     func whoMakesWay(for request: ActiveRequest) -> ActiveRequest? {
         guard running.count > 1, running.requests.contains(where: { $0.tenant !== request.tenant }) else { return nil }
         recount()
         let own = request.tenant
         let wanted = blocks(request.tokens.count)
         let after = hold(own, requests: 1, pages: wanted) * (own.running == 0 ? 1 : 2)
+        let counter = own.promisedCounter(.interactive)
         let isBelowFloor = own.pages + wanted <= own.policy.kv.floorPages
         return youngestOfLargest(running.requests.dropFirst()) { other in
             other.tenant !== own && other.tenant.pages - other.pages.count >= other.tenant.policy.kv.floorPages
-                && (isBelowFloor || hold(other.tenant, requests: -1, pages: -other.pages.count) >= after)
+                && (isBelowFloor
+                    || hold(other.tenant, requests: -1, pages: -other.pages.count) >= after
+                        && other.tenant.promisedCounter(.interactive, without: other.unpaid) >= counter)
         }
     }
 

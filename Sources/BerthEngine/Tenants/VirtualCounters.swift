@@ -22,6 +22,11 @@ extension Tenant {
         /// Of prompts in the running set, what is not computed yet; as it was counted last (`Tenants.count`).
         var promised = 0
     }
+
+    /// Its counter with what its running prompts will be charged, but for so many tokens of them. Counts must be fresh.
+    func promisedCounter(_ serviceClass: ServiceClass, without tokens: Int = 0) -> Double {
+        self[serviceClass].counter + Double(self[serviceClass].promised - tokens) / weight
+    }
 }
 
 /// Of one service class. Engine thread only.

@@ -8,6 +8,8 @@ struct AdapterVersions {
         var number: UInt64
         var from: UInt64
         var until = UInt64.max
+        /// It has ended, and no other took its place at once.
+        var wasRemoved = false
     }
 
     private var versions: [[Version]]
@@ -17,7 +19,7 @@ struct AdapterVersions {
 
     /// The number of a new version, which replaces the one before.
     mutating func replace(_ adapter: Int, at time: UInt64) -> UInt64 {
-        remove(adapter, at: time)
+        end(adapter, at: time, isRemoval: false)
         last += 1
         versions[adapter].append(Version(number: last, from: time))
         return last
@@ -29,8 +31,11 @@ struct AdapterVersions {
         if let index = versions[adapter].indices.last { versions[adapter][index].until = .max }
     }
 
-    mutating func remove(_ adapter: Int, at time: UInt64) {
-        if let index = versions[adapter].indices.last, versions[adapter][index].until == .max { versions[adapter][index].until = time }
+    mutating func remove(_ adapter: Int, at time: UInt64) { end(adapter, at: time, isRemoval: true) }
+
+    private mutating func end(_ adapter: Int, at time: UInt64, isRemoval: Bool) {
+        guard let index = versions[adapter].indices.last, versions[adapter][index].until == .max else { return }
+        (versions[adapter][index].until, versions[adapter][index].wasRemoved) = (time, isRemoval)
     }
 
     func isPresent(_ adapter: Int) -> Bool { versions[adapter].last?.until == .max }
@@ -40,11 +45,13 @@ struct AdapterVersions {
         versions[adapter].filter { $0.from <= span.upperBound && $0.until >= span.lowerBound }.map(\.number)
     }
 
-    /// At some time of the span there was none. At the very moment at which the first comes there is one, and there is none.
+    /// At some time of the span there was none. At the very moment at which the first comes there is one, and there is none; and so it is where one is removed and
+    /// another comes at the same moment.
     func wasAbsent(_ adapter: Int, during span: ClosedRange<UInt64>) -> Bool {
         var covered: UInt64?
         for version in versions[adapter] where version.until >= span.lowerBound {
             if covered.map({ version.from > $0 }) ?? (version.from >= span.lowerBound) { return true }
+            if version.wasRemoved, version.until <= span.upperBound { return true }
             covered = version.until
             if version.until > span.upperBound { return false }
         }

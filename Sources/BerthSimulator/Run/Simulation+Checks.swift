@@ -109,15 +109,27 @@ extension Simulation {
 
     // MARK: steps
 
+    /// The stream that was the oldest at the beginning of a step has kept its pages, unless an older one has come back meanwhile. Requests have their numbers in the
+    /// order in which they come, but for those of a recording.
+    func check(oldest: (id: RequestID, preemptions: Int), after happened: [(RequestID, GenerationEvent)]) throws(Violation) {
+        let id = oldest.id.rawValue
+        // Who came back may have ended in the same step.
+        guard recorded == nil, records[oldest.id] != nil, !happened.contains(where: { $0.0.rawValue < id }) else { return }
+        guard let now = engine.oldestStream, now.id.rawValue < id || now == oldest else {
+            throw Violation(.theOldestGoesOn, "request \(oldest.id) was the oldest that ran, and gave up its pages")
+        }
+    }
+
     func checkAfterStep() throws(Violation) {
         let counters = engine.counterSnapshot
         log.note(clock.now, step: counters.computedTokens)
         watch.note(served: counters.promptTokens + counters.generatedTokens, readsAdapters: adapters.nextEnd != nil)
-        guard steps % proofSteps == 0 else { return }
-        engine.checkInvariants()
+        // After every step: a tenant that had nothing to wait with for a moment has no claim from before it.
         if comparesShares, let unfair = shares.unfairness(active: activeStreams, places: scenario.machine.configuration.runningRequests) {
             throw Violation(.tenantsAreServedFairly, unfair)
         }
+        guard steps % proofSteps == 0 else { return }
+        engine.checkInvariants()
         let suspects = watch.suspects
         if !suspects.isEmpty {
             let phases = Dictionary(uniqueKeysWithValues: engine.requests.map { ($0.id, $0.phase) })

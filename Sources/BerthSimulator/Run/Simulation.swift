@@ -125,12 +125,13 @@ public final class Simulation {
             clock.advance(to: next)
             return true
         }
-        let start = clock.now
+        let start = clock.now, oldest = engine.oldestStream
         let happened = engine.step(now: start)
         steps += 1
         // A step that computed nothing takes its time, too.
         if clock.now == start { clock.advance(by: scenario.machine.costs.step) }
         try takeEvents(happened)
+        if let oldest { try check(oldest: oldest, after: happened) }
         try checkAfterStep()
         return true
     }

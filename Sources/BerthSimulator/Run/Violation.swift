@@ -11,6 +11,8 @@ public struct Violation: Error, Sendable, Equatable, CustomStringConvertible {
         case failuresHaveCauses
         /// Nothing is held when nobody is left.
         case nothingIsLeaked
+        /// Of the streams that run the oldest keeps its pages, so that one always comes to its end.
+        case theOldestGoesOn
         /// Nobody waits while others are served without end.
         case nobodyStarves
         /// Tenants that have work get their shares.

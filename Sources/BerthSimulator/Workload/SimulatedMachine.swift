@@ -21,7 +21,7 @@ public struct SimulatedMachine: Sendable {
     public init() {}
 
     /// Of a page: their records must fit one of the arena's.
-    static let mostBlockTokens = 128
+    public static let mostBlockTokens = 128
 
     /// Tokens that running requests can have at a time.
     var heldTokens: Int { min(pages * blockTokens, configuration.runningRequests * contextLength) }

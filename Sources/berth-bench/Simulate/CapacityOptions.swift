@@ -31,8 +31,8 @@ struct CapacityOptions: ParsableArguments {
     @Option(help: "Requests that run at a time, at most.") var running = 64
 
     func validate() throws {
-        guard page.bytes >= 4096, blockTokens > 0, blockTokens % 16 == 0, blockTokens <= 256, (1...1 << 20).contains(context) else {
-            throw ValidationError("pages hold 16 to 256 tokens, a multiple of 16, in at least 4K")
+        guard page.bytes >= 4096, blockTokens > 0, blockTokens % 16 == 0, blockTokens <= SimulatedMachine.mostBlockTokens, (1...1 << 20).contains(context) else {
+            throw ValidationError("pages hold 16 to \(SimulatedMachine.mostBlockTokens) tokens, a multiple of 16, in at least 4K")
         }
         guard adapters >= 0, adapters <= Limits.registeredAdapters, (1...256).contains(tenants), rate > 0, rate < 1e6, flood > 0, seconds > 0, seconds < 1e7, running > 0, running <= 4096, prompt > 0, output > 0, zipf >= 0
         else { throw ValidationError("numbers must be positive, and adapters at most \(Limits.registeredAdapters)") }

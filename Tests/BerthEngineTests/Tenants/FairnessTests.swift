@@ -69,6 +69,21 @@ import Testing
         #expect(abs(a.computeSeconds / b.computeSeconds / weight - 1) < 0.05)
     }
 
+    /// A place for each of two tenants is not yet a half for each: whoever has had less gets the place that is free, and keeps it, though the other then has none.
+    @Test(arguments: 1...4 as ClosedRange<UInt64>) func fewPlacesGoByServiceToo(seed: UInt64) throws {
+        let flood = Flood(
+            try Self.harness(pages: 12, running: 2),
+            [.init(tenant: .a, depth: 14, prompt: 1...8, output: 1...22), .init(tenant: .b, depth: 8, prompt: 1...26, output: 1...22)], seed: seed)
+        var most = 0.0
+        for _ in 0..<4000 {
+            flood.step()
+            most = max(most, abs(flood.counter(.a) - flood.counter(.b)))
+        }
+        // Twice the dearest admission.
+        #expect(most <= 2 * (26 + ServicePrices.outputBounds.upperBound * 22), "seed \(seed)")
+        #expect(most < 0.02 * (flood.counter(.a) + flood.counter(.b)), "seed \(seed): \(most) apart")
+    }
+
     /// Fairness costs nothing where nobody needs it: the same floods as one tenant's, in as many steps.
     @Test func fairnessCostsNoThroughput() throws {
         func tokens(_ other: TenantName) throws -> Int {

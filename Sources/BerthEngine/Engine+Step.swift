@@ -38,7 +38,7 @@ extension Engine {
         }
         let pass = model.beginStep(batch)
         guard advance(pass) else {
-            stepUnderWay = PassUnderWay(plan, pass)
+            stepUnderWay = StepUnderWay(plan, pass)
             (plan, batch) = (StepPlan(), Batch(tokens: [], sequences: []))
             return
         }

@@ -94,11 +94,11 @@ extension Engine {
         size.partRows = waves.pace.partRows(most: size.partRows, besideStreams: !running.isEmpty)
         let pass: any InterruptiblePass = isOrdinary ? WholePass(model, batch) : model.beginWave(batch, size, in: waves.base!)
         waveShares.plan(plan)
-        waves.current = PassUnderWay(plan, pass)
+        waves.current = Wave(plan, pass)
         return true
     }
 
-    private func endWave(_ wave: PassUnderWay) {
+    private func endWave(_ wave: Wave) {
         waves.current = nil
         counters.waves += 1
         settle(wave.plan, wave.pass.logits!)
@@ -106,18 +106,24 @@ extension Engine {
         if waves.elapsed > waited { waves.planner.observe(wave.plan.load, computing: waves.elapsed - waited) }
         waveShares.book(nanoseconds: Double(waves.elapsed), waves.planner.times)
         if wave.plan.rows.allSatisfy({ $0.count == 1 }) { waves.measured = (wave.plan.rows.count, waves.elapsed) }
-        for request in wave.departed { free(request) }
+        freeDeparted()
         bulk.removeFinished()
         giveUpWaveMemory()
     }
 
     /// The rows of the wave are lost and will be computed again: somebody needs the pages at once.
     func abandonWave() {
-        let departed = waves.current.take()?.departed ?? []
+        waves.current = nil
         counters.abandonedWaves += 1
         experts?.abandonWave()
-        for request in departed { free(request) }
+        freeDeparted()
         bulk.removeFinished()
+    }
+
+    private func freeDeparted() {
+        let departed = waves.departed
+        waves.departed = []
+        for request in departed { free(request) }
     }
 
     // MARK: memory

@@ -139,7 +139,7 @@ final class ExpertCache: ExpertProvider {
 
     // MARK: ExpertProvider
 
-    func begin(_ demand: ExpertDemand) -> [Int] {
+    func begin(_ demand: ExpertDemand) -> ExpertOrder {
         let number = number(ofLayer: demand.layer)
         takeResults(waits: false)
         (lane.demand, lane.begun, lane.run) = (demand, 0, 0)
@@ -180,10 +180,11 @@ final class ExpertCache: ExpertProvider {
         }
         lane.order += reading + absent
         beginReads()
-        return lane.order.map(\.id.expert)
+        return ExpertOrder(layer: demand.layer, experts: lane.order.map(\.id.expert))
     }
 
-    func ready(at position: Int) -> Int {
+    /// The order is that of the lane, which the engine has entered.
+    func ready(at position: Int, of order: ExpertOrder) -> Int {
         while !lane.order[position].isSettled {
             beginReads()
             if readsInFlight > 0 {
@@ -200,7 +201,7 @@ final class ExpertCache: ExpertProvider {
         return end - position
     }
 
-    func weights(at position: Int) -> Expert? {
+    func weights(at position: Int, of order: ExpertOrder) -> Expert? {
         if case .resident(let expert) = lane.order[position].state { expert } else { nil }
     }
 

@@ -3,10 +3,11 @@
 // A mixture holds no matrices of its experts. For each layer of a step it tells a provider which experts its rows have
 // chosen, and gets them in the order in which they are there:
 //
-//     begin(demand) → order ; ready(at:) … weights(at:) … finished(before:) … ; end()
+//     begin(demand) → order ; ready(at:of:) … weights(at:of:) … finished(before:) … ; end()
 //
 // The order decides when an expert runs, never what it computes: a row adds its choices in the order of their probability,
-// whenever these came. `ResidentExperts` is the provider of a model that fits into memory; one that pages experts lives
+// whenever these came. It belongs to the pass that has asked: passes may be left in the middle of a layer, and others
+// ask the same provider meanwhile. `ResidentExperts` is the provider of a model that fits into memory; one that pages experts lives
 // in the engine, which owns the memory that they are paged into. Called by the engine thread, inside `Model.forward`.
 
 import BerthKernels
@@ -45,15 +46,26 @@ public struct ExpertDemand {
     }
 }
 
+/// The experts of a layer in the order in which they run.
+public struct ExpertOrder {
+    public let layer: Int
+    public let experts: [Int]
+
+    public init(layer: Int, experts: [Int]) {
+        self.layer = layer
+        self.experts = experts
+    }
+}
+
 /// Brings the experts of a layer.
 public protocol ExpertProvider: AnyObject {
     /// A layer's rows have chosen. Returns every active expert once, in the order in which they will be ready.
-    func begin(_ demand: ExpertDemand) -> [Int]
-    /// Waits until the expert at `position` of the order can run or is known to be lost; returns how many from there on are in
+    func begin(_ demand: ExpertDemand) -> ExpertOrder
+    /// Waits until the expert at `position` of its order can run or is known to be lost; returns how many from there on are in
     /// that state, at least one.
-    func ready(at position: Int) -> Int
+    func ready(at position: Int, of order: ExpertOrder) -> Int
     /// The expert at a position that is ready; nil where it could not be read. The provider remembers whose rows that harms.
-    func weights(at position: Int) -> Expert?
+    func weights(at position: Int, of order: ExpertOrder) -> Expert?
     /// Experts before `position` have run and may leave memory.
     func finished(before position: Int)
     /// The layer is done.
@@ -64,11 +76,9 @@ public protocol ExpertProvider: AnyObject {
     func foresee(layer: Int, _ experts: UnsafeBufferPointer<Int32>)
 }
 
-/// All experts in memory, always.
+/// All experts in memory, always. Remembers nothing of who asks.
 final class ResidentExperts: ExpertProvider {
     private let layers: [[Expert]]
-    private var order: [Int] = []
-    private var layer = 0
 
     /// Takes the experts of all layers out of a store that holds them.
     init(_ store: WeightStore, _ c: ModelConfiguration, names: TensorNames) {
@@ -81,14 +91,9 @@ final class ResidentExperts: ExpertProvider {
         }
     }
 
-    func begin(_ demand: ExpertDemand) -> [Int] {
-        layer = demand.layer
-        order = demand.active
-        return order
-    }
-
-    func ready(at position: Int) -> Int { order.count - position }
-    func weights(at position: Int) -> Expert? { layers[layer][order[position]] }
+    func begin(_ demand: ExpertDemand) -> ExpertOrder { ExpertOrder(layer: demand.layer, experts: demand.active) }
+    func ready(at position: Int, of order: ExpertOrder) -> Int { order.experts.count - position }
+    func weights(at position: Int, of order: ExpertOrder) -> Expert? { layers[order.layer][order.experts[position]] }
     func finished(before position: Int) {}
     func end() {}
     func wantsForesight(ofLayer layer: Int, rows: Int) -> Bool { false }

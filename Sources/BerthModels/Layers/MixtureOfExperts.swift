@@ -54,7 +54,7 @@ struct MixtureOfExperts {
     struct Passage {
         fileprivate let x: Rows, residual: Rows, logits: Rows
         fileprivate let routing: Routing
-        fileprivate let order: [Int]
+        fileprivate let order: ExpertOrder
         fileprivate var position = 0
     }
 
@@ -72,7 +72,7 @@ struct MixtureOfExperts {
         let routing = router.route(logits, scratch: step.scratch, compute)
         let order = provider.begin(
             ExpertDemand(layer: layer, rows: step.rows, chosen: router.chosen, experts: routing.experts, active: routing.active(of: router.experts)))
-        routing.sort(by: order)
+        routing.sort(by: order.experts)
         next?.look(at: residual, provider, step)
         return Passage(x: x, residual: residual, logits: logits, routing: routing, order: order)
     }
@@ -80,13 +80,13 @@ struct MixtureOfExperts {
     /// Runs the experts that are ready, waiting for one if none is; true while there are more.
     func advance(_ passage: inout Passage, _ step: Step) -> Bool {
         let position = passage.position, order = passage.order
-        if position < order.count {
-            let ready = provider.ready(at: position)
+        if position < order.experts.count {
+            let ready = provider.ready(at: position, of: order)
             let count = step.parts.isEmpty ? ready : pieceCount(position, ready, passage.routing, step)
             run(positions: position..<position + count, of: order, passage.x, passage.routing, step)
             passage.position += count
             provider.finished(before: passage.position)
-            if passage.position < order.count { return true }
+            if passage.position < order.experts.count { return true }
         }
         finish(passage, step)
         return false
@@ -123,7 +123,7 @@ struct MixtureOfExperts {
     }
 
     /// Passes the places of some experts through them, in portions of bounded scratch.
-    private func run(positions: Range<Int>, of order: [Int], _ x: Rows, _ routing: Routing, _ step: Step) {
+    private func run(positions: Range<Int>, of order: ExpertOrder, _ x: Rows, _ routing: Routing, _ step: Step) {
         let end = routing.places(at: positions.upperBound - 1).upperBound
         var first = routing.places(at: positions.lowerBound).lowerBound
         while first < end {
@@ -134,7 +134,7 @@ struct MixtureOfExperts {
     }
 
     /// Passes a run of places through their experts; results go to the scratch's `expertOutput` at those places.
-    private func run(places: Range<Int>, _ positions: Range<Int>, of order: [Int], _ x: Rows, _ routing: Routing, _ step: Step) {
+    private func run(places: Range<Int>, _ positions: Range<Int>, of order: ExpertOrder, _ x: Rows, _ routing: Routing, _ step: Step) {
         let compute = step.compute, scratch = step.scratch
         let gathered = scratch.portion.first(places.count)
         let both = scratch.gateUp.first(places.count).columns(0..<2 * width)
@@ -153,12 +153,12 @@ struct MixtureOfExperts {
             let own = routing.places(at: position).clamped(to: places)
             if own.isEmpty { continue }
             let rows = own.lowerBound - places.lowerBound..<own.upperBound - places.lowerBound
-            guard let expert = provider.weights(at: position) else {
+            guard let expert = provider.weights(at: position, of: order) else {
                 // Lost: its rows' requests end with this step, and nobody reads what they compute until then.
                 for row in rows { output[row].update(repeating: 0, count: hiddenSize) }
                 continue
             }
-            active.append((order[position], rows))
+            active.append((order.experts[position], rows))
             intoBothGroups.append(.init(rows: rows, weights: expert.gateUp))
             intoOutputGroups.append(.init(rows: rows, weights: expert.down))
         }

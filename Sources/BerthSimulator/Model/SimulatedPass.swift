@@ -83,13 +83,14 @@ final class SimulatedPass: InterruptiblePass {
             let order = provider.begin(ExpertDemand(layer: layer, rows: batch.tokens.count, chosen: routing.chosen, experts: choices.baseAddress!, active: active))
             foresee(layer + 1, routing, provider)
             var position = 0
-            while position < order.count {
-                let count = provider.ready(at: position)
+            while position < order.experts.count {
+                let count = provider.ready(at: position, of: order)
                 for place in position..<position + count {
-                    guard let expert = provider.weights(at: place) else { continue }
-                    let id = ExpertID(layer: layer, expert: order[place])
-                    found[order[place]] = SimulatedExperts.stamp(in: expert, of: id, pages: model.expertPages, look: place &+ batch.tokens.count)
-                    model.clock.advance(by: model.costs.expert + model.costs.expertRow * Double(uses[order[place]]))
+                    guard let expert = provider.weights(at: place, of: order) else { continue }
+                    let number = order.experts[place]
+                    let id = ExpertID(layer: layer, expert: number)
+                    found[number] = SimulatedExperts.stamp(in: expert, of: id, pages: model.expertPages, look: place &+ batch.tokens.count)
+                    model.clock.advance(by: model.costs.expert + model.costs.expertRow * Double(uses[number]))
                 }
                 position += count
                 provider.finished(before: position)

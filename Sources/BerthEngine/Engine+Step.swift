@@ -38,7 +38,7 @@ extension Engine {
         }
         let pass = model.beginStep(batch)
         guard advance(pass) else {
-            stepUnderWay = StepUnderWay(plan, pass)
+            stepUnderWay = PassUnderWay(plan, pass)
             (plan, batch) = (StepPlan(), Batch(tokens: [], sequences: []))
             return
         }

@@ -68,7 +68,7 @@ public final class Engine {
     var bulk = ArrivalList()
     var waves = Waves()
     /// A step that was left in the middle (`Engine+Newcomers.swift`).
-    var stepUnderWay: StepUnderWay?
+    var stepUnderWay: PassUnderWay?
     var newcomerPace = NewcomerPace()
     /// What the host knows of requests that have come during a step; nil where steps are not left.
     public var peek: Peek?
@@ -291,7 +291,7 @@ public final class Engine {
         request.tenant.activeRequests -= 1
         if waves.current?.contains(request) == true {
             request.phase = .finished
-            waves.departed.append(request)
+            waves.current!.departed.append(request)
             return
         }
         if isUnderWay(request) {
@@ -303,7 +303,7 @@ public final class Engine {
     }
 
     /// Who has ended, and still holds what a step or a wave under way writes to.
-    var departed: [ActiveRequest] { waves.departed + (stepUnderWay?.departed ?? []) }
+    var departed: [ActiveRequest] { (waves.current?.departed ?? []) + (stepUnderWay?.departed ?? []) }
 
     func free(_ request: ActiveRequest) {
         if !request.blocks.isEmpty {

@@ -12,25 +12,6 @@ import BerthKernels
 import BerthMemory
 import BerthModels
 
-/// A step between two of its pieces.
-struct StepUnderWay {
-    let plan: StepPlan
-    let pass: any InterruptiblePass
-    /// Its time will be known: nothing else has run meanwhile.
-    var isMeasured = true
-    /// Requests of it that have ended.
-    var departed: [ActiveRequest] = []
-    private let requests: Set<ObjectIdentifier>
-
-    init(_ plan: StepPlan, _ pass: any InterruptiblePass) {
-        self.plan = plan
-        self.pass = pass
-        requests = Set(plan.rows.map { ObjectIdentifier($0.request) })
-    }
-
-    func contains(_ request: ActiveRequest) -> Bool { requests.contains(ObjectIdentifier(request)) }
-}
-
 /// How much of the others' time newcomers' own steps may cost. Nanoseconds; a pure value.
 struct NewcomerPace {
     private static let share = 0.1

@@ -94,11 +94,11 @@ extension Engine {
         size.partRows = waves.pace.partRows(most: size.partRows, besideStreams: !running.isEmpty)
         let pass: any InterruptiblePass = isOrdinary ? WholePass(model, batch) : model.beginWave(batch, size, in: waves.base!)
         waveShares.plan(plan)
-        waves.current = Wave(plan, pass)
+        waves.current = PassUnderWay(plan, pass)
         return true
     }
 
-    private func endWave(_ wave: Wave) {
+    private func endWave(_ wave: PassUnderWay) {
         waves.current = nil
         counters.waves += 1
         settle(wave.plan, wave.pass.logits!)
@@ -106,24 +106,18 @@ extension Engine {
         if waves.elapsed > waited { waves.planner.observe(wave.plan.load, computing: waves.elapsed - waited) }
         waveShares.book(nanoseconds: Double(waves.elapsed), waves.planner.times)
         if wave.plan.rows.allSatisfy({ $0.count == 1 }) { waves.measured = (wave.plan.rows.count, waves.elapsed) }
-        freeDeparted()
+        for request in wave.departed { free(request) }
         bulk.removeFinished()
         giveUpWaveMemory()
     }
 
     /// The rows of the wave are lost and will be computed again: somebody needs the pages at once.
     func abandonWave() {
-        waves.current = nil
+        let departed = waves.current.take()?.departed ?? []
         counters.abandonedWaves += 1
         experts?.abandonWave()
-        freeDeparted()
-        bulk.removeFinished()
-    }
-
-    private func freeDeparted() {
-        let departed = waves.departed
-        waves.departed = []
         for request in departed { free(request) }
+        bulk.removeFinished()
     }
 
     // MARK: memory

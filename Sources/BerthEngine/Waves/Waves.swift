@@ -1,32 +1,14 @@
 // What the engine knows of bulk work: the wave under way, its memory, and its pace beside streams.
 //
 // A wave is a step of its own kind over requests that nobody waits for: as many of them as pay, in one batch that is computed piece by piece
-// (`InterruptiblePass`). Between pieces the engine runs ordinary steps. While a wave is under way its requests' pages and adapters are its own; a
-// request that ends meanwhile gives them up when the wave does.
+// (`InterruptiblePass`). Between pieces the engine runs ordinary steps.
 
 import BerthMemory
 import BerthModels
 
-/// A wave under way.
-struct Wave {
-    let plan: StepPlan
-    let pass: any InterruptiblePass
-    private let requests: Set<ObjectIdentifier>
-
-    init(_ plan: StepPlan, _ pass: any InterruptiblePass) {
-        self.plan = plan
-        self.pass = pass
-        requests = Set(plan.rows.map { ObjectIdentifier($0.request) })
-    }
-
-    func contains(_ request: ActiveRequest) -> Bool { requests.contains(ObjectIdentifier(request)) }
-}
-
 /// Engine thread only. The lease must be taken before this goes.
 struct Waves: ~Copyable {
-    var current: Wave?
-    /// Requests of the current wave that have ended.
-    var departed: [ActiveRequest] = []
+    var current: PassUnderWay?
     /// Where rows of waves live, while there are any.
     var memory: Lease?
     var base: UnsafeMutableRawPointer?

@@ -40,11 +40,12 @@ extension Engine {
     // MARK: who is one
 
     /// What the largest tenant has of the running set, over its weight. Counts must be fresh.
-    private var largestShare: Double { running.requests.reduce(0) { max($0, Double($1.tenant.running) / $1.tenant.weight) } }
+    private var largestShare: Double { running.requests.reduce(0) { max($0, share(of: $1.tenant)) } }
 
-    private func isNewcomer(_ tenant: Tenant, with more: Int, beside largest: Double) -> Bool {
-        Double(tenant.running + more) / tenant.weight * Self.newcomerPart <= largest
-    }
+    /// Whether somebody with so many requests in the running set, over its weight, is one.
+    private func isNewcomer(_ share: Double, beside largest: Double) -> Bool { share * Self.newcomerPart <= largest }
+
+    private func share(of tenant: Tenant, with more: Int = 0) -> Double { Double(tenant.running + more) / tenant.weight }
 
     /// The prompts that get the next step for themselves, if any do.
     func newcomers() -> [ActiveRequest] {
@@ -52,7 +53,7 @@ extension Engine {
         guard running.count > 1, pacer.times.largestRows > 0, experts == nil, running.requests.contains(where: isNew) else { return [] }
         recount()
         let largest = largestShare
-        let prompts = running.requests.filter { isNew($0) && isNewcomer($0.tenant, with: 0, beside: largest) }
+        let prompts = running.requests.filter { isNew($0) && isNewcomer(share(of: $0.tenant), beside: largest) }
         guard !prompts.isEmpty, prompts.reduce(0, { $0 + $1.pending }) <= newcomerRows, prompts.reduce(0, { $0 + $1.logitRows(ofNext: $1.pending).count }) <= configuration.stepLogits else { return [] }
         var own = StepLoad(), others = stepUnderWay?.plan.load ?? StepLoad()
         for request in prompts { own.add(rows: request.pending, after: request.computed) }
@@ -80,13 +81,16 @@ extension Engine {
             while pass.advance() {}
             return true
         }
-        recount()
-        let largest = largestShare
+        // Nobody joins the running set during a step; and mostly nobody comes.
+        var counted: Double?
         while pass.advance() {
             let hasCome = peek { request in
                 guard request.serviceClass == .interactive, request.prompt.count <= newcomerRows else { return false }
-                let tenant = tenants.known[request.tenant]
-                return Double((tenant?.running ?? 0) + 1) / (tenant?.weight ?? 1) * Self.newcomerPart <= largest
+                if counted == nil {
+                    recount()
+                    counted = largestShare
+                }
+                return isNewcomer(tenants.known[request.tenant].map { share(of: $0, with: 1) } ?? 1, beside: counted!)
             }
             if hasCome { return false }
         }
@@ -167,7 +171,7 @@ extension Engine {
         recountAll()
         let largest = largestShare
         for request in waiting.requests where !request.isBulk && request.preemptions == 0 {
-            guard isNewcomer(request.tenant, with: 1, beside: largest), !isAtBound(request) else { continue }
+            guard isNewcomer(share(of: request.tenant, with: 1), beside: largest), !isAtBound(request) else { continue }
             let hasPlace = running.count < configuration.runningRequests || (running.count == configuration.runningRequests && whoMakesWay(for: request) != nil)
             guard hasPlace else { return }
             switch tryToAdmit(request, promised: promisedBlocks, places: configuration.runningRequests + 1) {

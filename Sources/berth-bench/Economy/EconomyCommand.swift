@@ -7,7 +7,7 @@ import BerthEngine
 struct EconomyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "economy", abstract: "Replay requests through the pool's economy and through published rules, and compare what their hits save.",
-        discussion: "Fails where the economy is more than half a point below LRU, or not above it where pages differ in cost.")
+        discussion: "Fails where the economy is more than half a point below LRU, or, over all sizes of the pool, not above it where pages differ in cost.")
 
     @Option(help: "Requests of each workload.") var requests = 20_000
     @Option(help: "Pools in per cent of the pages of all that a workload uses more than once, comma-separated.") var pools = "2,10,30"

@@ -131,7 +131,12 @@ extension Engine {
     func letIn(_ request: ActiveRequest) {
         passOver(olderThan: request)
         leaveQueue(request)
-        if request.isBulk { bulk.insert(request) } else { running.insert(request) }
+        if request.isBulk {
+            request.firstWave = counters.waves
+            bulk.insert(request)
+        } else {
+            running.insert(request)
+        }
         tenants.count(request)
         forecast.add(holder(request))
         if request.preemptions > 0 { experts?.requestReturns(request.request.id) }

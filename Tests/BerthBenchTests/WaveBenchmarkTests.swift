@@ -31,7 +31,7 @@ import Testing
         let report = try benchmark.run(["chosen", "4:64:32", "plain"].map { try #require(WaveBenchmark.Size($0)) })
         for result in report.results { #expect(result.runs.count == 1 && result.runs[0].generatedTokens == 60 && result.runs[0].bytesRead > 0) }
         // Three times four requests, each with a prompt and four tokens after the first.
-        #expect(report.results[1].runs[0].waves.waves >= 15 && report.results[1].runs[0].waves.measuredRequests <= 4)
+        #expect(report.results[1].runs[0].waves.waves >= 15 && report.results[1].runs[0].waves.lastRequests <= 4)
         #expect(report.results[0].runs[0].waves.waves > 0 && report.results[0].runs[0].waves.waves < 15)
         #expect(report.results[2].runs[0].waves.waves == 0)
         #expect(report.json["results"]?.array?.count == 3 && report.table.contains("4:64:32"))

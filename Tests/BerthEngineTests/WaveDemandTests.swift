@@ -31,7 +31,11 @@ import Testing
     @Test func scopesDoNotShare() {
         let prompt = [Int32](repeating: 3, count: 40)
         let requests = [request(prompt, mostTokens: 48), request(prompt, tenant: "b", mostTokens: 48), request(prompt, adapter: "x", mostTokens: 48)]
-        #expect(WaveDemand(requests, blockTokens: 16) == WaveDemand([request(prompt, mostTokens: 48)], blockTokens: 16))
+        var demand = WaveDemand(requests, blockTokens: 16)
+        #expect(demand.repeatedBlocks == [0, 0, 0])
+        demand.repeatedBlocks = [0]
+        #expect(demand == WaveDemand([request(prompt, mostTokens: 48)], blockTokens: 16))
+        #expect(WaveDemand(requests + requests, blockTokens: 16).repeatedBlocks == [0, 0, 0, 2, 2, 2])
         #expect(WaveDemand(requests + requests, blockTokens: 16).sharedPages == 6)
     }
 

@@ -22,7 +22,7 @@ import Testing
         let requests = (1...200).map { bulk(UInt64($0)) }
         for request in requests { harness.submit(request) }
         harness.run()
-        #expect(harness.engine.counterSnapshot.waves < 60, "\(harness.engine.counterSnapshot)")
+        #expect(harness.engine.counterSnapshot.waves < 60, "\(harness.engine.counterSnapshot) \(harness.engine.waveStatus)")
         #expect(harness.engine.counterSnapshot.steps == harness.engine.counterSnapshot.waves)
         for request in requests { #expect(try harness.outcomes[request.id] == Harness.alone(request)) }
         #expect(harness.unusedPageCount == 800, "the waves' rows were given back")
@@ -95,7 +95,7 @@ import Testing
             for _ in 0..<5 { planner.observe(load, computing: UInt64(fixed + perRow * Double(rows))) }
         }
         let situation = WavePlanner.Situation(
-            pages: Int.random(in: 200...4000, using: &random), pagesPerRequest: Double.random(in: 1...12, using: &random), experts: 640, pagesPerExpert: 4,
+            pages: Int.random(in: 200...4000, using: &random), pagesPerRequest: Double.random(in: 1...12, using: &random), experts: 640, chosen: 640, pagesPerExpert: 4,
             leastExpertPages: 48, mostExpertPages: Bool.random(using: &random) ? 640 : .max, expertBytes: 1 << 20,
             bytesPerNanosecond: Double.random(in: 0.2...4, using: &random), requests: Int.random(in: 1...600, using: &random), most: 512)
         let choice = planner.choose(situation, context: 100)

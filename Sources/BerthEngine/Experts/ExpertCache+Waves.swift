@@ -33,7 +33,7 @@ extension ExpertCache {
             guard readsInFlight < mostWaveReads else { return }
             guard case .absent = slot.state else { continue }
             room -= 1
-            guard read(slot, ahead: .wave, below: value(ofChance: Self.nextLayerChance)) else { return }
+            guard read(slot, ahead: .wave, below: value(ofChance: isGuest ? Self.guestChance : Self.nextLayerChance)) else { return }
         }
     }
 
@@ -44,8 +44,9 @@ extension ExpertCache {
     private static let aheadShare = 4
     /// Few rows choose few experts: then it is better not to read than to read what nobody wants.
     private static let leastWaveChance = 0.8
-    /// Of experts that a wave's next layer wants, of what it replaces.
-    private static let nextLayerChance = 0.5
+    /// What leaves for an expert that a wave's next layer wants has less than this chance: it is wanted a round later (half a chance), or some layers later at
+    /// least. Beside streams only what is wanted later than that leaves.
+    private static let (nextLayerChance, guestChance) = (0.75, 0.5)
 
     // MARK: beside streams
 

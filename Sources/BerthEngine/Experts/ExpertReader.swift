@@ -36,6 +36,9 @@ public struct ExpertReaderAccount: Sendable, Equatable {
     public var busyNanoseconds: UInt64 = 0
     /// Time that the engine spent waiting for results.
     public var waitedNanoseconds: UInt64 = 0
+    /// Bytes and time of late while about as many reads were under way as can be: what the disk gives where it has enough to do.
+    public var loadedBytes = 0.0
+    public var loadedNanoseconds = 0.0
     /// Reads that were tried again.
     public var retries = 0
 
@@ -43,6 +46,9 @@ public struct ExpertReaderAccount: Sendable, Equatable {
 
     /// Bytes per nanosecond while reading; nil before there is anything to measure.
     public var speed: Double? { busyNanoseconds > 1_000_000 ? Double(bytes) / Double(busyNanoseconds) : nil }
+
+    /// The same where reads come one after the other without an end, as waves'.
+    public var loadedSpeed: Double? { loadedNanoseconds > 1e7 ? loadedBytes / loadedNanoseconds : speed }
 }
 
 /// Who a read is for. What comes first is read first; the others start only while nothing before them waits or is under way.

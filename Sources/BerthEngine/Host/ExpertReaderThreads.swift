@@ -24,6 +24,11 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
     private var isClosed = false
     private var sums = ExpertReaderAccount()
     private var busySince: UInt64 = 0
+    /// Since when so many reads have been under way that the disk has enough to do; nil while it has not.
+    private var loadedSince: UInt64?
+    private let loadedReads: Int
+    /// So much of what was measured of the loaded disk is remembered, before it counts half.
+    private static let loadedMemory = 2e9
     private let bytesPerExpert: Int
     private let perform: @Sendable (ExpertRead) -> String?
     private var threads: [Thread] = []
@@ -32,6 +37,7 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
     public init(threads count: Int = Limits.expertReads, bytesPerExpert: Int, perform: @escaping @Sendable (ExpertRead) -> String?) {
         self.bytesPerExpert = bytesPerExpert
         self.perform = perform
+        loadedReads = max(1, count - 1)
         threads = (0..<count).map { _ in Thread(name: "berth-experts") { [unowned self] in self.run() } }
     }
 
@@ -134,6 +140,7 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
                     if underWay.isEmpty { busySince = EngineHost.monotonicNanoseconds() }
                     underWay[read.id] = urgency
                     underWayCounts[urgency.rawValue] += 1
+                    if loadedSince == nil, underWay.count >= loadedReads { loadedSince = EngineHost.monotonicNanoseconds() }
                     return read
                 }
                 monitor.wait(Self.work)
@@ -153,12 +160,25 @@ public final class ExpertReaderThreads: ExpertReader, @unchecked Sendable {
         return isAwaited && underWay.isEmpty && !queues[ExpertReadUrgency.wave.rawValue].isEmpty ? .wave : nil
     }
 
+    /// A read has ended while the disk had enough to do. Under the lock.
+    private func measureLoad(_ since: UInt64) {
+        let now = EngineHost.monotonicNanoseconds()
+        sums.loadedBytes += Double(bytesPerExpert)
+        sums.loadedNanoseconds += Double(now - since)
+        if sums.loadedNanoseconds > Self.loadedMemory {
+            sums.loadedBytes /= 2
+            sums.loadedNanoseconds /= 2
+        }
+        loadedSince = underWay.count + 1 >= loadedReads ? now : nil
+    }
+
     private func report(_ read: ExpertRead, _ failure: String?, isRetry: Bool) {
         monitor.locked {
             // It may have been promoted meanwhile.
             underWayCounts[underWay.removeValue(forKey: read.id)!.rawValue] -= 1
             if underWay.isEmpty { sums.busyNanoseconds += EngineHost.monotonicNanoseconds() - busySince }
             sums.bytes += bytesPerExpert
+            if let since = loadedSince { measureLoad(since) }
             if isRetry { sums.retries += 1 }
             finished.append(ExpertReadResult(id: read.id, failure: failure))
             monitor.signal(Self.done)

@@ -27,7 +27,10 @@ extension Engine {
             let shared = zip(request.tokens.prefix(limit), other.tokens).prefix { $0 == $1 }.count
             guard shared >= prefixes.blockTokens, shared > other.computed else { continue }
             if found == nil { found = prefixes.match(request.tokens, limit: limit, in: scope).tokens }
-            if shared > found! { return true }
+            if shared > found! {
+                other.isAwaited = true
+                return true
+            }
         }
         return false
     }

@@ -46,6 +46,12 @@ final class ActiveRequest {
     /// Entry i belongs to prompt token i; complete when there are as many as prompt tokens.
     var promptLogprobs: [TokenLogprob?] = []
     var preemptions = 0
+    /// Others wait for what it is computing.
+    var isAwaited = false
+    /// Of a bulk request: how many waves there had been when it was let in.
+    var firstWave = 0
+    /// Tokens of its prompt that others before it begin with, too, as the last plan of waves saw it.
+    var repeatedTokens = 0
     /// Of `tokens`, those whose computing was charged to the tenant: what is computed a second time is not.
     var charged = 0
     /// When its wait for the first token was foreseen, and as how many nanoseconds at best.

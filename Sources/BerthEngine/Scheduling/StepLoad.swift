@@ -14,6 +14,13 @@ struct StepLoad: Equatable {
         attended += count * context + count * (count + 1) / 2
     }
 
+    /// As many sequences of one token each, whose contexts have so many tokens together.
+    mutating func add(single count: Int, after contexts: Int) {
+        rows += count
+        sequences += count
+        attended += contexts + count
+    }
+
     func adding(rows count: Int, after context: Int) -> StepLoad {
         var load = self
         load.add(rows: count, after: context)

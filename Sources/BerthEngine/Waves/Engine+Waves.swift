@@ -7,41 +7,8 @@ import BerthModels
 extension Engine {
     var hasWaveWork: Bool { !waves.isStalled && (waves.current != nil || !bulk.isEmpty) }
 
-    /// How many bulk requests may run.
-    func waveWidth() -> Int {
-        let requests = bulk.requests + waiting.requests.prefix(Limits.waveRequests).filter(\.isBulk)
-        guard !requests.isEmpty else { return 0 }
-        let demand = WaveDemand(requests.map { waveDemand(of: $0) }, blockTokens: model.kvLayout.blockTokens)
-        // What bulk requests hold now is part of what they will want.
-        let others = pool.pageCount(of: .adapter) + running.requests.reduce(0) { $0 + $1.pages.count + 1 } + pool.pageCount(of: .activation)
-        var situation = WavePlanner.Situation(
-            pages: max(0, pool.pageCount - others - demand.sharedPages), pagesPerRequest: demand.pagesPerRequest, requests: requests.count,
-            most: mostWaveRequests)
-        if let experts {
-            let share = pool.share(of: .expert)
-            situation.experts = experts.supply.count
-            situation.pagesPerExpert = experts.pagesPerExpert
-            (situation.leastExpertPages, situation.mostExpertPages) = (share.floorPages, share.ceilingPages)
-            situation.expertBytes = experts.supply.bytes
-            situation.bytesPerNanosecond = experts.supply.reader.account.speed ?? 1
-        }
-        let choice = waves.planner.choose(situation, context: demand.context, fixed: configuration.waveSizes?.requests)
-        waves.choice = choice
-        return choice.requests
-    }
-
-    private func waveDemand(of request: ActiveRequest) -> WaveDemand.Request {
-        if prefixes.isEnabled, request.prefixHashes == nil, request.promptLogprobs.isEmpty {
-            request.prefixHashes = WaveDemand.prefixes(
-                of: request.request.prompt, blockTokens: model.kvLayout.blockTokens, tenant: configuration.sharesPrefixes ? nil : request.request.tenant,
-                adapter: request.request.adapter)
-        }
-        return WaveDemand.Request(
-            prefixes: request.prefixHashes ?? [], mostTokens: min(request.promptCount + request.request.maxTokens, model.contextLength))
-    }
-
     /// As many as have a row of logits in every wave.
-    private var mostWaveRequests: Int {
+    var mostWaveRequests: Int {
         let share = pool.pageCount * pool.pageBytes / Self.waveMemoryShare
         return max(1, min(Limits.waveRequests, configuration.waveSizes?.rows ?? .max, share / (4 * model.vocabularySize * MemoryLayout<Float>.stride)))
     }
@@ -49,7 +16,7 @@ extension Engine {
     /// Waves' rows take at most this part of the pool.
     private static let waveMemoryShare = 8
     private static let waveRows = [4096, 2048, 1024, 512]
-    private static let wavePartRows = 512
+    private static let wavePartRows = WaveParts.sizes[0]
 
     /// Computes the next piece of the wave, or begins one.
     func advanceWave() {
@@ -74,8 +41,8 @@ extension Engine {
         var plan = StepPlan()
         if prepareWaveMemory() {
             // The pool may have been larger when they were let in.
-            let most = Array(bulk.requests.prefix(waves.size.logitRows))
-            plan.fill(from: most, prompts: promptOrder(of: most, .bulk), tokenBudget: waves.size.rows, logitBudget: waves.size.logitRows, pacer: nil)
+            let most = wavePrompts(Array(bulk.requests.prefix(waves.size.logitRows)))
+            plan.fill(from: most, prompts: promptOrder(of: most, .bulk), tokenBudget: scheduledRows(most), logitBudget: waves.size.logitRows, pacer: nil)
         }
         let isOrdinary = waves.memory == nil
         if isOrdinary {
@@ -91,9 +58,12 @@ extension Engine {
         experts?.beginStep(plan.rows.map { ($0.request.request, $0.count) })
         (waves.elapsed, waves.waited) = (0, experts?.supply.reader.account.waitedNanoseconds ?? 0)
         var size = waves.size
+        if configuration.waveSizes?.partRows == nil, running.isEmpty { size.partRows = waves.parts.next(rows: plan.tokenCount, most: size.partRows) }
         size.partRows = waves.pace.partRows(most: size.partRows, besideStreams: !running.isEmpty)
+        waves.partRows = size.partRows
         let pass: any InterruptiblePass = isOrdinary ? WholePass(model, batch) : model.beginWave(batch, size, in: waves.base!)
         waveShares.plan(plan)
+        waves.foreseen = waves.planner.foresee(plan.load, requests: bulk.count, waves.situation)
         waves.current = PassUnderWay(plan, pass)
         return true
     }
@@ -103,12 +73,18 @@ extension Engine {
         counters.waves += 1
         settle(wave.plan, wave.pass.logits!)
         let waited = (experts?.supply.reader.account.waitedNanoseconds ?? 0) - waves.waited
-        if waves.elapsed > waited { waves.planner.observe(wave.plan.load, computing: waves.elapsed - waited) }
+        if waves.elapsed > waited { learn(wave.plan.load, computing: waves.elapsed - waited) }
         waveShares.book(nanoseconds: Double(waves.elapsed), waves.planner.times)
-        if wave.plan.rows.allSatisfy({ $0.count == 1 }) { waves.measured = (wave.plan.rows.count, waves.elapsed) }
+        waves.measured = (wave.plan.rows.count, wave.plan.tokenCount, waves.foreseen, waves.elapsed)
         for request in wave.departed { free(request) }
         bulk.removeFinished()
         giveUpWaveMemory()
+    }
+
+    private func learn(_ load: StepLoad, computing: UInt64) {
+        let foreseen = waves.planner.times.nanoseconds(of: load)
+        if foreseen > 0 { waves.parts.observe(waves.partRows, rows: load.rows, share: Double(computing) / foreseen) }
+        waves.planner.observe(load, computing: computing)
     }
 
     /// The rows of the wave are lost and will be computed again: somebody needs the pages at once.

@@ -14,6 +14,8 @@ struct WaveDemand: Equatable {
     var pagesPerRequest = 0.0
     /// Tokens of a request at its longest, about.
     var context = 0
+    /// Of each request, blocks that one before it stands on, too.
+    var repeatedBlocks: [Int] = []
 
     struct Request {
         /// One for each full block that others may take over, of all tokens up to its end.
@@ -28,6 +30,7 @@ struct WaveDemand: Equatable {
         guard !requests.isEmpty else { return }
         var users: [Int: Int] = [:]
         for request in requests {
+            repeatedBlocks.append(request.prefixes.count { users[$0] != nil })
             for prefix in request.prefixes { users[prefix, default: 0] += 1 }
         }
         var shared = 0, tokens = 0

@@ -13,9 +13,14 @@ public struct WaveStatus: Sendable, Equatable {
     /// Requests that a wave shall have, and the seconds that one should take in which each gets a token; 0 before the first.
     public var plannedRequests = 0
     public var plannedSeconds = 0.0
-    /// The last such wave.
-    public var measuredRequests = 0
+    /// The last wave that ended: requests that had rows in it, rows, and seconds as they were foreseen and as it took.
+    public var lastRequests = 0
+    public var lastRows = 0
+    public var foreseenSeconds = 0.0
     public var measuredSeconds = 0.0
+    /// Rows that waves with prompts have, and the seconds that all bulk work was foreseen to take when the last of them began.
+    public var scheduledRows = 0
+    public var scheduledSeconds = 0.0
 
     public init() {}
 }
@@ -26,9 +31,13 @@ extension Engine {
         status.running = bulk.count
         status.waiting = waiting.requests.count { $0.isBulk }
         (status.waves, status.abandoned) = (counters.waves, counters.abandonedWaves)
-        if waves.memory != nil { (status.rows, status.partRows) = (waves.size.rows, waves.size.partRows) }
+        if waves.memory != nil { (status.rows, status.partRows) = (waves.size.rows, waves.partRows) }
         if let choice = waves.choice { (status.plannedRequests, status.plannedSeconds) = (choice.requests, choice.nanoseconds / 1e9) }
-        if let measured = waves.measured { (status.measuredRequests, status.measuredSeconds) = (measured.requests, Double(measured.nanoseconds) / 1e9) }
+        if let measured = waves.measured {
+            (status.lastRequests, status.lastRows) = (measured.requests, measured.rows)
+            (status.foreseenSeconds, status.measuredSeconds) = (measured.foreseen / 1e9, Double(measured.nanoseconds) / 1e9)
+        }
+        if let schedule = waves.schedule { (status.scheduledRows, status.scheduledSeconds) = (schedule.rows, schedule.nanoseconds / 1e9) }
         return status
     }
 }

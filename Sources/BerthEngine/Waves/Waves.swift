@@ -16,11 +16,20 @@ struct Waves: ~Copyable {
     /// The last attempt began nothing; only an input can change that.
     var isStalled = false
     var pace = WavePace()
+    var parts = WaveParts()
+    /// Of the wave under way.
+    var partRows = 0
     var planner = WavePlanner()
     /// How large waves are to be, and what one should take; nil where there are none.
     var choice: WavePlanner.Choice?
-    /// The last wave in which every request got a token: requests, and nanoseconds.
-    var measured: (requests: Int, nanoseconds: UInt64)?
+    /// What that was chosen by.
+    var situation = WavePlanner.Situation(pages: 0, pagesPerRequest: 0, requests: 0, most: 0)
+    /// Rows of the last wave that had prompts, and the time that all bulk work was foreseen to take then.
+    var schedule: WaveSchedule.Choice?
+    /// Nanoseconds that the wave under way should take.
+    var foreseen = 0.0
+    /// The last wave: requests, rows, and nanoseconds as foreseen and as measured.
+    var measured: (requests: Int, rows: Int, foreseen: Double, nanoseconds: UInt64)?
     /// The wave's own time so far, and how long it has waited for the disk.
     var elapsed: UInt64 = 0
     var waited: UInt64 = 0

@@ -8,7 +8,11 @@ extension WaveStatus {
         [
             "running": JSON(running), "waiting": JSON(waiting), "waves": JSON(waves), "abandoned": JSON(abandoned), "rows": JSON(rows),
             "part_rows": JSON(partRows), "planned": ["requests": JSON(plannedRequests), "seconds": .number(plannedSeconds)],
-            "measured": ["requests": JSON(measuredRequests), "seconds": .number(measuredSeconds)],
+            "schedule": ["rows": JSON(scheduledRows), "seconds": .number(scheduledSeconds)],
+            "last": [
+                "requests": JSON(lastRequests), "rows": JSON(lastRows), "foreseen_seconds": .number(foreseenSeconds),
+                "seconds": .number(measuredSeconds),
+            ],
         ]
     }
 }

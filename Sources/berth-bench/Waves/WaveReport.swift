@@ -30,21 +30,21 @@ struct WaveReport {
                     [
                         "size": .string(result.size), "seconds": .number(result.middle(\.seconds)), "tokensPerSecond": .number(result.middle(\.tokensPerSecond)),
                         "allSeconds": .array(result.runs.map { .number($0.seconds) }), "bytesRead": .number(result.middle { Double($0.bytesRead) }),
-                        "waves": .number(result.middle { Double($0.waves.waves) }), "requests": .number(result.middle { Double($0.waves.measuredRequests) }),
-                        "plannedSeconds": .number(result.middle(\.waves.plannedSeconds)), "measuredSeconds": .number(result.middle(\.waves.measuredSeconds)),
+                        "waves": .number(result.middle { Double($0.waves.waves) }), "requests": .number(result.middle { Double($0.waves.lastRequests) }),
+                        "foreseenSeconds": .number(result.middle(\.waves.foreseenSeconds)), "measuredSeconds": .number(result.middle(\.waves.measuredSeconds)),
                     ]
                 })
         ]
     }
 
     var table: String {
-        var table = TextTable(["size", "tokens/s", "s", "GB read", "MB/token", "waves", "requests in the last", "s planned", "s measured"])
+        var table = TextTable(["size", "tokens/s", "s", "GB read", "MB/token", "waves", "requests in the last", "s foreseen", "s measured"])
         for result in results {
             let bytes = result.middle { Double($0.bytesRead) }
             table.append([
                 result.size, fixed(result.middle(\.tokensPerSecond), 1), fixed(result.middle(\.seconds), 1), fixed(bytes / 1e9, 2),
                 fixed(bytes / result.middle { Double($0.generatedTokens) } / 1e6, 2), fixed(result.middle { Double($0.waves.waves) }, 0),
-                fixed(result.middle { Double($0.waves.measuredRequests) }, 0), fixed(result.middle(\.waves.plannedSeconds), 2),
+                fixed(result.middle { Double($0.waves.lastRequests) }, 0), fixed(result.middle(\.waves.foreseenSeconds), 2),
                 fixed(result.middle(\.waves.measuredSeconds), 2),
             ])
         }

@@ -9,7 +9,7 @@ struct Berth: AsyncParsableCommand {
         commandName: "berth",
         abstract: "Talk to a Berth daemon: run models, work through files, look at its state, load adapters.",
         subcommands: [
-            Run.self, Models.self, Status.self, Experts.self, PoolCommand.self, Memory.self, Adapter.self, BatchCommand.self, Tenants.self, TenantCommand.self,
+            Run.self, Models.self, Status.self, Experts.self, PoolCommand.self, WavesCommand.self, Memory.self, Adapter.self, BatchCommand.self, Tenants.self, TenantCommand.self,
         ])
 
     static func main() async {

@@ -76,6 +76,8 @@ extension Engine {
         if waves.elapsed > waited { learn(wave.plan.load, computing: waves.elapsed - waited) }
         waveShares.book(nanoseconds: Double(waves.elapsed), waves.planner.times)
         waves.measured = (wave.plan.rows.count, wave.plan.tokenCount, waves.foreseen, waves.elapsed)
+        waves.sums.foreseen += waves.foreseen
+        waves.sums.measured += Double(waves.elapsed)
         for request in wave.departed { free(request) }
         bulk.removeFinished()
         giveUpWaveMemory()

@@ -18,6 +18,9 @@ public struct WaveStatus: Sendable, Equatable {
     public var lastRows = 0
     public var foreseenSeconds = 0.0
     public var measuredSeconds = 0.0
+    /// The same of all waves that ended, together.
+    public var allForeseenSeconds = 0.0
+    public var allMeasuredSeconds = 0.0
     /// Rows that waves with prompts have, and the seconds that all bulk work was foreseen to take when the last of them began.
     public var scheduledRows = 0
     public var scheduledSeconds = 0.0
@@ -37,6 +40,7 @@ extension Engine {
             (status.lastRequests, status.lastRows) = (measured.requests, measured.rows)
             (status.foreseenSeconds, status.measuredSeconds) = (measured.foreseen / 1e9, Double(measured.nanoseconds) / 1e9)
         }
+        (status.allForeseenSeconds, status.allMeasuredSeconds) = (waves.sums.foreseen / 1e9, waves.sums.measured / 1e9)
         if let schedule = waves.schedule { (status.scheduledRows, status.scheduledSeconds) = (schedule.rows, schedule.nanoseconds / 1e9) }
         return status
     }

@@ -30,6 +30,8 @@ struct Waves: ~Copyable {
     var foreseen = 0.0
     /// The last wave: requests, rows, and nanoseconds as foreseen and as measured.
     var measured: (requests: Int, rows: Int, foreseen: Double, nanoseconds: UInt64)?
+    /// Of all that ended.
+    var sums = (foreseen: 0.0, measured: 0.0)
     /// The wave's own time so far, and how long it has waited for the disk.
     var elapsed: UInt64 = 0
     var waited: UInt64 = 0

@@ -13,6 +13,7 @@ extension WaveStatus {
                 "requests": JSON(lastRequests), "rows": JSON(lastRows), "foreseen_seconds": .number(foreseenSeconds),
                 "seconds": .number(measuredSeconds),
             ],
+            "all": ["foreseen_seconds": .number(allForeseenSeconds), "seconds": .number(allMeasuredSeconds)],
         ]
     }
 }

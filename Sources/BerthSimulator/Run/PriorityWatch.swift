@@ -3,9 +3,10 @@
 // Between two looks the engine has made at most one pass over the queue, so what has happened can be told from how requests stood before and stand now:
 // - who is let in goes before nobody of its line that is more urgent, waited all the time, and waits for no disk and no prefix;
 // - who gives up its pages is the least urgent that its tenant had running, the oldest of all aside, which gives up nothing;
-// - one request is raised for so many that were let in before an older, less urgent one: no fewer than those that surely were, no more than those that can have been.
+// - one request is raised for so many that were let in before an older, less urgent one: no fewer than those that surely were, no more than those that can have been;
+// - who is raised is older than all that were passed with it, and goes next.
 //
-// That the right one is raised shows in `StarvationWatch`, which bounds what may go before a request.
+// What may go before a request at most is for `StarvationWatch`.
 
 import BerthCore
 import BerthEngine
@@ -68,7 +69,7 @@ struct PriorityWatch {
     mutating func fault(now standings: [RequestID: Standing], _ counters: EngineCounters) -> String? {
         let raised = counters.raisedRequests
         for index in entries.indices { entries[index].now = standings[entries[index].id] }
-        if let fault = faultInOrder ?? faultInPreemption { return fault }
+        if let fault = faultInOrder ?? faultInPreemption ?? faultInRaising { return fault }
         countOvertakings(preemptions: counters.preemptions)
         let least = certain.reduce(0) { $0 + $1 / mostOvertakings }, most = possible.reduce(0) { $0 + $1 / mostOvertakings }
         entries.removeAll { $0.now == nil }
@@ -95,6 +96,17 @@ struct PriorityWatch {
                 return other.line == entry.line && other.hasRun && !other.now!.isRaised && other.priority > entry.rank && mayMakeWay
             }
             if let kept { return "request \(entry.id) gave up its pages, and \(entries[kept].id), which is less urgent, kept its own" }
+        }
+        return nil
+    }
+
+    private var faultInRaising: String? {
+        for (index, entry) in entries.enumerated() where entry.now?.isRaised == true && !entry.standing.isRaised {
+            let older = entries[..<index].first { $0.line == entry.line && $0.hasWaited && !$0.now!.isRaised && $0.priority >= entry.priority }
+            if let older { return "request \(entry.id) was raised, and \(older.id) was passed with it and is older" }
+            guard entry.hasWaited, entry.now!.isQueued else { continue }
+            let passing = entries[index...].count { $0.line == entry.line && ($0.timesLetIn ?? 0) > 0 && !$0.now!.isRaised && $0.priority < entry.priority }
+            if passing > mostOvertakings { return "\(passing) requests were let in before \(entry.id), which was raised meanwhile" }
         }
         return nil
     }

@@ -48,8 +48,8 @@ struct PriorityWatch {
     private let mostOvertakings: Int
     /// Of those let in, how many by line surely were before an older, less urgent one, and can have been.
     private var (certain, possible): ([Int], [Int])
-    /// Of all requests so far.
-    private var preemptions = 0
+    /// Of all requests at the last look.
+    private var (preemptions, raised) = (0, 0)
 
     /// - Parameter overtakings: as the engine is configured.
     init(tenants: Int, overtakings: Int) {
@@ -69,7 +69,8 @@ struct PriorityWatch {
     mutating func fault(now standings: [RequestID: Standing], _ counters: EngineCounters) -> String? {
         let raised = counters.raisedRequests
         for index in entries.indices { entries[index].now = standings[entries[index].id] }
-        if let fault = faultInOrder ?? faultInPreemption ?? faultInRaising { return fault }
+        if let fault = faultInOrder ?? faultInPreemption ?? faultInRaising(raised - self.raised) { return fault }
+        self.raised = raised
         countOvertakings(preemptions: counters.preemptions)
         let least = certain.reduce(0) { $0 + $1 / mostOvertakings }, most = possible.reduce(0) { $0 + $1 / mostOvertakings }
         entries.removeAll { $0.now == nil }
@@ -100,13 +101,14 @@ struct PriorityWatch {
         return nil
     }
 
-    private var faultInRaising: String? {
+    /// - Parameter raised: since the last look. Each of them may have been overtaken by as many as it takes.
+    private func faultInRaising(_ raised: Int) -> String? {
         for (index, entry) in entries.enumerated() where entry.now?.isRaised == true && !entry.standing.isRaised {
             let older = entries[..<index].first { $0.line == entry.line && $0.hasWaited && !$0.now!.isRaised && $0.priority >= entry.priority }
             if let older { return "request \(entry.id) was raised, and \(older.id) was passed with it and is older" }
             guard entry.hasWaited, entry.now!.isQueued else { continue }
             let passing = entries[index...].count { $0.line == entry.line && ($0.timesLetIn ?? 0) > 0 && !$0.now!.isRaised && $0.priority < entry.priority }
-            if passing > mostOvertakings { return "\(passing) requests were let in before \(entry.id), which was raised meanwhile" }
+            if passing > mostOvertakings * raised { return "\(passing) requests were let in before \(entry.id), which was raised meanwhile" }
         }
         return nil
     }

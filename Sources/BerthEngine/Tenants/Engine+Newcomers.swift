@@ -172,7 +172,7 @@ extension Engine {
         guard !isShortOfPages else { return }
         recountAll()
         let largest = largestShare
-        // Of tenants, the priority of one that must wait: those who are less urgent do, too.
+        // Of tenants, the rank of one that must wait: those who are less urgent do, too. Who was raised goes next.
         var held: [ObjectIdentifier: Int] = [:]
         let candidates = waiting.requests.filter { !$0.isBulk && isNewcomer(share(of: $0.tenant, with: 1), beside: largest) }
         for request in candidates.inPlacesByUrgency {
@@ -185,7 +185,7 @@ extension Engine {
             let hasPlace = running.count < configuration.runningRequests || (running.count == configuration.runningRequests && whoMakesWay(for: request) != nil)
             guard hasPlace else { return }
             switch tryToAdmit(request, promised: promisedBlocks, places: configuration.runningRequests + 1) {
-            case .admitted: letIn(request)
+            case .admitted: if let raised = letIn(request) { held[tenant] = raised.urgency.rank }
             case .waitsForDisk: request.phase = .waitingForAdapter
             case .waitsForPrefix: request.phase = .waitingForPrefix
             case .waitsForPages: return

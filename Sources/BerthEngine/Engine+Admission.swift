@@ -133,7 +133,6 @@ extension Engine {
     private static let overlapGrades = 10.0
 
     /// A request that was admitted runs. Returns whom that raises.
-    @discardableResult
     func letIn(_ request: ActiveRequest) -> ActiveRequest? {
         passOver(olderThan: request)
         let raised = noteOvertaking(by: request)

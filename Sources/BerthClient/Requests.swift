@@ -19,6 +19,8 @@ public struct SamplingOptions: Sendable {
     public var logprobs: Int?
     /// Sequences to generate.
     public var n: Int?
+    /// How urgent it is beside the tenant's other requests, from -1000 to 1000: lower goes first.
+    public var priority: Int?
     /// Further fields of the request body, as they are.
     public var extra: [String: JSON] = [:]
 
@@ -35,7 +37,7 @@ public struct SamplingOptions: Sendable {
             ("top_k", topK.map { JSON($0) }), ("min_p", minP.map(JSON.number)), ("repetition_penalty", repetitionPenalty.map(JSON.number)),
             ("presence_penalty", presencePenalty.map(JSON.number)), ("frequency_penalty", frequencyPenalty.map(JSON.number)),
             ("seed", seed.map { JSON($0) }), ("stop", stop.isEmpty ? nil : .array(stop.map(JSON.string))),
-            ("ignore_eos", ignoresEndTokens.map(JSON.bool)), ("n", n.map { JSON($0) }),
+            ("ignore_eos", ignoresEndTokens.map(JSON.bool)), ("n", n.map { JSON($0) }), ("priority", priority.map { JSON($0) }),
         ] + extra.map { ($0.key, $0.value) }
     }
 }

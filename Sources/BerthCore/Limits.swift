@@ -63,6 +63,9 @@ public enum Limits {
     public static let tenantAccounts = 8192
     /// Tenants with series of their own in the metrics; the others share one.
     public static let tenantSeries = 100
+    /// What a request may say of its urgency beside its tenant's others, and how many more urgent ones go before an older one of it until that is raised.
+    public static let priorities = -1000...1000
+    public static let overtakings = 8
 
     // MARK: experts
     /// Experts that are read from disk at the same time, and threads that read them.

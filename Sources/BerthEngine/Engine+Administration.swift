@@ -16,6 +16,8 @@ public struct EngineCounters: Sendable, Equatable {
     public var waves = 0
     public var abandonedWaves = 0
     public var preemptions = 0
+    /// Requests that had waited behind more urgent ones of their tenants for long enough.
+    public var raisedRequests = 0
     /// Tokens of prompts that were looked up in the prefix cache, and found there; blocks that left it for others' sake.
     public var prefixQueries = 0
     public var prefixHits = 0

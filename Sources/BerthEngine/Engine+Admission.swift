@@ -1,12 +1,12 @@
 // Who may run: admission, loading of adapters, and preemption when pages run out.
 //
-// The order is that of tenants' counters, and for one tenant that of arrival (`Engine+Fairness.swift`). It is kept strictly where memory is short: a request that finds no pages
+// The order is that of tenants' counters, and for one tenant that of priority and age (`Engine+Fairness.swift`, `TenantLine.swift`). It is kept strictly where memory is short: a request that finds no pages
 // keeps those behind it from free ones, so that small newcomers cannot starve a large request; they get only what a tenant gives up that holds more than they. It is not kept where only the disk is slow: a request whose adapter is being
 // read steps aside until the read ends, and the pages it will need are kept for it; otherwise its adapter would be read only to be
 // thrown out again. A tenant that has as much as it may have steps aside, too, with all that it has. Where experts are paged, whose
-// experts are in memory may go before a few others of its tenant (`affinityOrder`).
+// experts are in memory may go before a few others of its tenant that are as urgent (`affinityOrder`).
 //
-// When a running request needs a page and there is none, the economy lets go what is worth least; then the youngest
+// When a running request needs a page and there is none, the economy lets go what is worth least; then the least urgent and youngest
 // running request of the tenant that holds most gives up its pages and waits to be computed again. The oldest request is never disturbed, so there is
 // always one that comes to its end.
 
@@ -67,7 +67,7 @@ extension Engine {
                 if case .waitsForPages = admission, givesLastReserves() { admission = tryToAdmit(request, promised: promised) }
                 switch admission {
                 case .admitted:
-                    letIn(request)
+                    if let raised = letIn(request) { order.bringForward(raised) }
                     order.charge(priceOfAdmission(request))
                 case .waitsForDisk:
                     request.phase = .waitingForAdapter
@@ -81,9 +81,12 @@ extension Engine {
                     fail(request, failure)
                 case .waitsForPages:
                     request.phase = .queued
-                    // Who was preferred to older ones of its tenant does not block them: it will be asked again.
+                    // Who was preferred to older ones of its tenant does not block them, but those who are less urgent: it will be asked again.
                     let hasPlaces = running.count < configuration.runningRequests
-                    if hasPlaces, order.wasPreferred(request, among: Limits.admissionWindow), request.passedOver < Limits.passedOver { continue }
+                    if hasPlaces, order.wasPreferred(request, among: Limits.admissionWindow), request.passedOver < Limits.passedOver {
+                        order.setAside(lessUrgentThan: request)
+                        continue
+                    }
                     // Where nothing runs and nothing is read, nobody will ever give up pages.
                     guard running.isEmpty && bulk.isEmpty && registry.readsInFlight == 0 else {
                         isFull = true
@@ -105,18 +108,20 @@ extension Engine {
         admissionPending = hasFailed && running.isEmpty && bulk.isEmpty && !waiting.isEmpty && registry.readsInFlight == 0
     }
 
-    /// The requests of one tenant and class, which stand in order of arrival, in the order in which they are asked. Where experts are paged, the oldest few are asked in
-    /// the order of how much of what they will want is in memory, as far as it is known: a step then reads less. Nobody is passed over more than `Limits.passedOver`
-    /// times.
+    /// The requests of one tenant and class, which stand in order of urgency, in the order in which they are asked. Where experts are paged, those of the first few that
+    /// are equally urgent are asked in the order of how much of what they will want is in memory, as far as it is known: a step then reads less. Nobody is passed over
+    /// more than `Limits.passedOver` times for that.
     func affinityOrder(_ requests: [ActiveRequest]) -> [ActiveRequest] {
         guard let experts, experts.supply.options.ordersAdmission, requests.count > 1 else { return requests }
         let few = requests.prefix(Limits.admissionWindow)
         let isDue = few.map { $0.passedOver >= Limits.passedOver }
         let overlaps = few.map { experts.overlap(of: $0.request) }
-        // Whoever nothing is known of is neither preferred nor put back: the order of arrival holds, and where the overlaps are about the same, too.
+        // Whoever nothing is known of is neither preferred nor put back: the order that was given holds, and where the overlaps are about the same, too.
         guard overlaps.allSatisfy({ $0 != nil }) else { return requests }
         let grades = overlaps.map { Int($0! * Self.overlapGrades) }
+        let ranks = few.map(\.urgency.rank)
         let order = few.indices.sorted { left, right in
+            if ranks[left] != ranks[right] { return ranks[left] < ranks[right] }
             if isDue[left] != isDue[right] { return isDue[left] }
             if !isDue[left], grades[left] != grades[right] { return grades[left] > grades[right] }
             return left < right
@@ -127,9 +132,10 @@ extension Engine {
     /// Overlaps that differ by less than one part in so many are the same.
     private static let overlapGrades = 10.0
 
-    /// A request that was admitted runs.
-    func letIn(_ request: ActiveRequest) {
+    /// A request that was admitted runs. Returns whom that raises.
+    func letIn(_ request: ActiveRequest) -> ActiveRequest? {
         passOver(olderThan: request)
+        let raised = noteOvertaking(by: request)
         leaveQueue(request)
         if request.isBulk {
             request.firstWave = counters.waves
@@ -140,13 +146,14 @@ extension Engine {
         tenants.count(request)
         forecast.add(holder(request))
         if request.preemptions > 0 { experts?.requestReturns(request.request.id) }
+        return raised
     }
 
-    /// Counts for those of its tenant and class who came before a request that is let in, and could have been.
+    /// Counts for those of its tenant and class who are as urgent as a request that is let in and came before it, and could have been.
     private func passOver(olderThan request: ActiveRequest) {
         for older in request.tenant[request.request.serviceClass].waiting.requests {
-            guard older.arrival < request.arrival else { return }
-            if older.phase == .queued { older.passedOver += 1 }
+            guard older.urgency < request.urgency else { return }
+            if older.urgency.rank == request.urgency.rank, older.phase == .queued { older.passedOver += 1 }
         }
     }
 
@@ -231,7 +238,7 @@ extension Engine {
     // MARK: growth
 
     /// Gives every request of the list (`\.running`, `\.bulk`) the page that its next token needs, oldest first, at the cost of idle adapters, of
-    /// bulk requests and of the youngest of the tenant that holds most. False where the only request that runs must wait until a read ends.
+    /// bulk requests and of the least urgent of the tenant that holds most. False where the only request that runs must wait until a read ends.
     func grow(_ list: KeyPath<Engine, ArrivalList>) -> Bool {
         // Others may leave the list meanwhile: they hold no pages then.
         for request in self[keyPath: list].requests where request.isRunning {

@@ -1,7 +1,7 @@
 // A pool whose size changes while it is at work.
 //
 // Two numbers come from outside. The *limit* is what administrators allow: where it falls, the economy lets go what is worth least, then waves and
-// the youngest requests give up their pages and wait, and whoever still fits comes to its end with the tokens that it would have had. What is
+// the least urgent requests give up their pages and wait, and whoever still fits comes to its end with the tokens that it would have had. What is
 // *withheld* answers to the machine's need: adapters, experts and cached prefixes behave as if the pool were so much smaller and free memory goes back, but
 // no request is disturbed, and where one could not run at all, what is withheld is lent to it until the next word from outside.
 //

@@ -15,6 +15,9 @@ extension Engine {
         if active.count >= configuration.queuedRequests {
             return GenerationFailure(.overloaded, "\(active.count) requests are waiting or running already")
         }
+        guard Limits.priorities.contains(request.priority) else {
+            return GenerationFailure(.invalidRequest, "priority is \(request.priority); it must be between \(Limits.priorities.lowerBound) and \(Limits.priorities.upperBound)")
+        }
         return faultInPrompt(of: request) ?? faultInSampling(request.sampling) ?? faultInAdapter(of: request) ?? faultInSize(of: request) ?? faultInShare(of: request)
     }
 

@@ -34,6 +34,8 @@ public struct EngineConfiguration: Sendable {
     public var cachesPrefixes = true
     /// Tenants find what others have computed, too: only where they trust each other, for the time to the first token tells of it.
     public var sharesPrefixes = false
+    /// More urgent requests of a tenant that are let in before an older one of it, until that is raised: `Limits.overtakings`, or fewer.
+    public var overtakings = Limits.overtakings
     /// Who is let in beside those who run.
     public var admissionRule = AdmissionRule.predicted
     /// Adapters read from disk at the same time, at most.
@@ -116,7 +118,7 @@ public final class Engine {
     ) {
         precondition(pool.pageBytes >= model.kvLayout.pageBytes, "a KV block does not fit a page")
         var configuration = configuration
-        precondition(configuration.stepTokens > 0 && configuration.stepLogits > 0 && configuration.runningRequests > 0 && configuration.adapterReads > 0)
+        precondition(configuration.stepTokens > 0 && configuration.stepLogits > 0 && configuration.runningRequests > 0 && configuration.adapterReads > 0 && configuration.overtakings > 0)
         configuration.stepTokens = min(configuration.stepTokens, model.maxRows)
         configuration.stepLogits = min(configuration.stepLogits, model.maxLogitRows)
         // Every running request can have its row in every step.

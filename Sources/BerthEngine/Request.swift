@@ -68,6 +68,8 @@ public struct GenerationRequest: Sendable {
     /// Report the prompt tokens' log-probabilities and ranks too, before the first token, with so many alternatives; nil reports none.
     public var promptLogprobs: Int?
     public var serviceClass = ServiceClass.interactive
+    /// How urgent it is beside others of its tenant and class, of `Limits.priorities`; lower goes first.
+    public var priority = 0
     /// When the answer is of no use any more, in nanoseconds of the engine's clock: the request ends then, or before, when its first token cannot come in time.
     public var deadline: UInt64?
 

@@ -84,15 +84,18 @@ public struct EngineStatus: Sendable, Equatable {
         public var id: RequestID
         public var tenant: TenantName
         public var adapter: AdapterName?
+        /// Lower goes first among its tenant's.
+        public var priority: Int
         /// "waiting", "prefill" or "decode".
         public var state: String
         public var promptTokens: Int
         public var generatedTokens: Int
 
-        public init(id: RequestID, tenant: TenantName, adapter: AdapterName?, state: String, promptTokens: Int, generatedTokens: Int) {
+        public init(id: RequestID, tenant: TenantName, adapter: AdapterName?, priority: Int = 0, state: String, promptTokens: Int, generatedTokens: Int) {
             self.id = id
             self.tenant = tenant
             self.adapter = adapter
+            self.priority = priority
             self.state = state
             self.promptTokens = promptTokens
             self.generatedTokens = generatedTokens

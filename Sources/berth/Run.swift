@@ -35,7 +35,14 @@ struct Run: AsyncParsableCommand {
     @Option(help: "Makes sampled answers repeatable.")
     var seed: Int?
 
-    private var options: SamplingOptions { SamplingOptions(maxTokens: maxTokens, temperature: temperature, seed: seed) }
+    @Option(parsing: .unconditional, help: "From -1000 to 1000: of your requests that wait, those with less go first.")
+    var priority: Int?
+
+    private var options: SamplingOptions {
+        var options = SamplingOptions(maxTokens: maxTokens, temperature: temperature, seed: seed)
+        options.priority = priority
+        return options
+    }
 
     func run() async throws {
         if let prompt {

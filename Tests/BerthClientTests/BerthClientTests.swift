@@ -19,6 +19,7 @@ import Testing
         defer { server.stop() }
         var request = CompletionRequest(model: "m", prompt: "one", options: SamplingOptions(maxTokens: 1, temperature: 0))
         request.options.logprobs = 2
+        request.options.priority = -2
         request.options.stop = ["\n"]
         let answer = try await BerthClient(socketPath: server.path, apiKey: "k").complete(request)
         #expect(answer.text == " two")
@@ -31,7 +32,7 @@ import Testing
         #expect(sent.hasPrefix("POST /v1/completions HTTP/1.1\r\n"))
         #expect(sent.contains("Authorization: Bearer k\r\n") || sent.contains("authorization: Bearer k\r\n"))
         let json = try JSON(parsing: String(sent.components(separatedBy: "\r\n\r\n")[1]))
-        #expect(json == ["model": "m", "prompt": "one", "logprobs": 2, "max_tokens": 1, "temperature": 0.0, "stop": ["\n"]])
+        #expect(json == ["model": "m", "prompt": "one", "logprobs": 2, "max_tokens": 1, "temperature": 0.0, "stop": ["\n"], "priority": -2])
     }
 
     @Test func streamsPiecesInOrderAndEnds() async throws {

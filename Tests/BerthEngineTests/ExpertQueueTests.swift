@@ -63,7 +63,15 @@ import Testing
         }
     }
 
-    /// The routing changes nothing between requests of different urgency: whose places these are is for others to say.
+    /// The routing changes nothing between requests of one tenant that are not as urgent; of those that are, it does.
+    @Test func prioritiesKeepTheirPlaces() throws {
+        let (harness, near, far) = try rivals(ordersAdmission: true)
+        let ids = [(near, 2), (far, 1), (near, 1), (far, 0)].map { prompt, priority in harness.submit(prompt, maxTokens: 1) { $0.priority = priority } }
+        #expect(harness.engine.admissionOrder().map(\.request.id) == [ids[3], ids[2], ids[1], ids[0]])
+        harness.run()
+    }
+
+    /// The routing changes nothing between requests of different classes: whose places these are is for others to say.
     @Test func serviceClassesKeepTheirPlaces() throws {
         let (harness, near, far) = try rivals(ordersAdmission: true)
         let bulk = harness.submit(far, maxTokens: 1) { $0.serviceClass = .bulk }

@@ -65,7 +65,9 @@ private func blame<Call>(_ make: ([UInt8]) throws -> Call, _ text: String) -> St
         (#"{"prompt": "a", "response_format": {}}"#, "response_format"), (#"{"prompt": "a", "prompt_logprobs": 1, "stream": true}"#, "prompt_logprobs"),
         (#"{"prompt": "a", "prompt_logprobs": 99}"#, "prompt_logprobs"), (#"{"prompt": "a", "truncate_prompt_tokens": 0}"#, "truncate_prompt_tokens"),
         (#"{"prompt": "a", "min_tokens": -1}"#, "min_tokens"), (#"{"prompt": "a", "bad_words": "x"}"#, "bad_words"), (#"{"prompt": "a", "bad_words": [1]}"#, "bad_words"),
-        (#"{"prompt": "a", "repetition_penalty": 0}"#, "repetition_penalty"),
+        (#"{"prompt": "a", "repetition_penalty": 0}"#, "repetition_penalty"), (#"{"prompt": "a", "priority": "high"}"#, "priority"),
+        (#"{"prompt": "a", "priority": 0.5}"#, "priority"), (#"{"prompt": "a", "priority": 1001}"#, "priority"), (#"{"prompt": "a", "priority": -1001}"#, "priority"),
+        (#"{"prompt": "a", "priority": 1e30}"#, "priority"),
     ])
     func blamed(_ body: String, _ field: String) { #expect(blame(CompletionCall.init, body) == field, "\(body)") }
 
@@ -98,6 +100,18 @@ private func blame<Call>(_ make: ([UInt8]) throws -> Call, _ text: String) -> St
         let chat = try ChatCall(body: bytes(#"{"messages": [{"role": "user", "content": "a"}], "max_tokens": 7, "max_completion_tokens": -1, "best_of": 1}"#))
         #expect(chat.maxTokens == .unlimited)
         #expect(try ChatCall(body: bytes(#"{"messages": [{"role": "user", "content": "a"}], "max_tokens": 7, "max_completion_tokens": null}"#)).maxTokens == .atMost(7))
+    }
+
+    /// As in vLLM: an integer, lower goes first, 0 where nothing is said; in both calls.
+    @Test func priorities() throws {
+        for (text, priority) in [("-1000", -1000), ("1000", 1000), ("7.0", 7), ("null", 0)] {
+            #expect(try CompletionCall(body: bytes(#"{"prompt": "a", "priority": \#(text)}"#)).delivery.priority == priority)
+            #expect(try ChatCall(body: bytes(#"{"messages": [{"role": "user", "content": "a"}], "priority": \#(text)}"#)).delivery.priority == priority)
+        }
+        #expect(try CompletionCall(body: bytes(#"{"prompt": "a"}"#)).delivery.priority == 0)
+        #expect(blame(ChatCall.init, #"{"messages": [{"role": "user", "content": "a"}], "priority": -1001}"#) == "priority")
+        let message = #expect(throws: APIError.self) { try CompletionCall(body: bytes(#"{"prompt": "a", "priority": 1001}"#)) }?.message
+        #expect(message?.contains("-1000 and 1000") == true, "\(message ?? "")")
     }
 
     @Test func seedNamesBothBounds() {

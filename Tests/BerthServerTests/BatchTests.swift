@@ -321,6 +321,26 @@ func line(_ id: String, _ body: JSON, url: String = "/v1/completions") -> JSON {
         #expect(eventually { daemon.generation.runningCount == 0 })
     }
 
+    /// A request's own, that of all its choices, that of work that nobody waits for, and that of a batch's line; one that is none is the line's error.
+    @Test func prioritiesReachTheEngine() {
+        let state = StateFolder()
+        let daemon = TestDaemon(state: state.path).waitUntilReady()
+        defer { daemon.stop() }
+        let client = TestClient(daemon.socket)!
+        for (body, priorities) in [(["n": 2, "priority": -3], [-3, -3]), (["service_tier": "flex", "priority": 12], [12]), ([:], [0])] as [([String: JSON], [Int])] {
+            let before = daemon.generation.submitted.count
+            let call = body.merging(["prompt": "a", "max_tokens": 1]) { $1 }
+            #expect(client.post("/v1/completions", JSON(fields: call.map { ($0.key, $0.value) })).status == .ok)
+            #expect(daemon.generation.submitted.dropFirst(before).map(\.priority) == priorities)
+        }
+        let before = daemon.generation.submitted.count
+        let id = client.order([line("good", ["prompt": "a", "max_tokens": 1, "priority": 5]), line("bad", ["prompt": "a", "max_tokens": 1, "priority": 5000])])
+        let batch = client.ended(id)
+        #expect(daemon.generation.submitted.dropFirst(before).map { [$0.priority, $0.serviceClass == .bulk ? 1 : 0] } == [[5, 1]])
+        let error = client.results(batch["error_file_id"]).first
+        #expect(error?["custom_id"] == "bad" && error?["response"]?["body"]?["error"]?["param"] == "priority", "\(error as Any)")
+    }
+
     @Test func serviceTiers() {
         let daemon = TestDaemon().waitUntilReady()
         defer { daemon.stop() }

@@ -169,7 +169,7 @@ private func output(_ prompt: String, _ count: Int) -> String { ScriptedGenerati
         let daemon = TestDaemon().waitUntilReady()
         defer { daemon.stop() }
         let streaming = TestClient(daemon.socket)!
-        streaming.request(.post, "/v1/completions", ["model": "alpha", "prompt": "slow", "max_tokens": 1000, "stream": true])
+        streaming.request(.post, "/v1/completions", ["model": "alpha", "prompt": "slow", "max_tokens": 1000, "stream": true, "priority": -4])
         #expect(eventually { daemon.generation.runningCount == 1 })
         let admin = TestClient(daemon.adminSocket)!
         let pool = admin.get("/pool").json
@@ -178,6 +178,7 @@ private func output(_ prompt: String, _ count: Int) -> String { ScriptedGenerati
         #expect(pool["evictions"] == [["class": "adapter", "cause": "pressure", "count": 2]] && pool["tenants"] == [["name": "acme", "pages": 3]])
         let requests = admin.get("/requests").json
         #expect(requests["running"] == 1 && requests["requests"]?.array?[0]["adapter"] == "alpha" && requests["requests"]?.array?[0]["tenant"] == .string("uid:\(geteuid())"))
+        #expect(requests["requests"]?.array?[0]["priority"] == -4)
         _ = post(daemon.socket, "/v1/completions", ["prompt": "a", "max_tokens": 4])
         let metrics = admin.get("/metrics")
         #expect(metrics.fields[.contentType] == "text/plain; version=0.0.4; charset=utf-8")

@@ -138,7 +138,7 @@ final class ScriptedGeneration: GenerationService {
         status.picture.holders = [.init(kind: .request, name: "5", state: .running, pages: 3)]
         status.picture.evictions = [Eviction(use: .adapter, cause: .pressure): 2]
         status.picture.tenants = [TenantName("acme")!: 3]
-        status.requests = state.withLock { $0.running.values.map { .init(id: $0.request.id, tenant: $0.request.tenant, adapter: $0.request.adapter, state: "decode", promptTokens: $0.request.prompt.count, generatedTokens: $0.produced) } }
+        status.requests = state.withLock { $0.running.values.map { .init(id: $0.request.id, tenant: $0.request.tenant, adapter: $0.request.adapter, priority: $0.request.priority, state: "decode", promptTokens: $0.request.prompt.count, generatedTokens: $0.produced) } }
         status.runningAdapters = Array(Set(status.requests.compactMap(\.adapter))).sorted()
         reply(status)
     }

@@ -21,7 +21,7 @@ final class ActiveRequest {
     let tenant: Tenant
     /// Of the tenant and the adapter.
     let account: UseAccount
-    /// Rising with submission: who came first is served first and preempted last.
+    /// Rising with submission: of those who are equally urgent, who came first is served first and preempted last.
     let arrival: UInt64
     let submitTime: UInt64
     var phase = Phase.queued
@@ -56,8 +56,10 @@ final class ActiveRequest {
     var charged = 0
     /// When its wait for the first token was foreseen, and as how many nanoseconds at best.
     var foreseenWait: (time: UInt64, nanoseconds: Double)?
-    /// Younger requests that were let in before it.
+    /// Younger requests, as urgent as it is, that were let in before it.
     var passedOver = 0
+    /// It has waited behind more urgent ones for long enough (`TenantLine.swift`).
+    var isRaised = false
 
     init(_ request: GenerationRequest, of tenant: Tenant, arrival: UInt64, time: UInt64, detokenizer: any Detokenizer) {
         self.request = request
@@ -82,6 +84,7 @@ final class ActiveRequest {
     var wantsNextToken: Bool { request.maxTokens > 0 }
     var usage: Usage { Usage(promptTokens: promptCount, completionTokens: generated, cachedTokens: cachedTokens ?? 0) }
     var isBulk: Bool { request.serviceClass == .bulk }
+    var urgency: Urgency { Urgency(rank: isRaised ? .min : request.priority, arrival: arrival) }
     var isRunning: Bool { phase == .prefilling || phase == .decoding }
 
     /// Most of the prompt was computed: that would be lost with it.
@@ -129,6 +132,9 @@ public struct RequestStatus: Sendable, Equatable {
     public var id: RequestID
     public var tenant: TenantName
     public var adapter: AdapterName?
+    /// Lower goes first among the tenant's own; and whether it goes before all that are not raised, since it has waited behind more urgent ones for long enough.
+    public var priority: Int
+    public var isRaised: Bool
     /// queued, waitingForAdapter, waitingForPrefix, prefilling or decoding.
     public var phase: String
     public var promptTokens: Int
@@ -144,6 +150,7 @@ public struct RequestStatus: Sendable, Equatable {
         id = request.request.id
         tenant = request.request.tenant
         adapter = request.request.adapter
+        (priority, isRaised) = (request.request.priority, request.isRaised)
         phase = request.phase.rawValue
         promptTokens = request.promptCount
         computedTokens = request.computed

@@ -62,14 +62,11 @@ extension Engine {
         // Places that get free, in time; those who wait take them one after the other.
         let ends = isFull ? endsOfStreams(machine.stepNanoseconds) : []
         for serviceClass in ServiceClass.allCases {
-            var lines = Dictionary(uniqueKeysWithValues: tenants.waiting(serviceClass).map { tenant in
-                (tenant.name, (tenant: tenant, counter: tenant[serviceClass].counter, requests: tenant[serviceClass].waiting.requests))
-            })
-            let running = serviceClass == .bulk ? bulk.requests : running.requests
-            for request in running.reversed() where request.unpaid > 0 && request.isRunning {
-                lines[request.tenant.name, default: (request.tenant, request.tenant[serviceClass].counter, [])].requests.insert(request, at: 0)
+            var prompts = Dictionary(uniqueKeysWithValues: tenants.waiting(serviceClass).map { ($0.name, (tenant: $0, running: [ActiveRequest]())) })
+            for request in (serviceClass == .bulk ? bulk : running).requests where request.unpaid > 0 && request.isRunning {
+                prompts[request.tenant.name, default: (request.tenant, [])].running.append(request)
             }
-            var order = FairOrder(lines.values)
+            var order = FairOrder(prompts.values.map { tenant, running in (tenant, tenant[serviceClass].counter, foreseenOrder(of: tenant, serviceClass, running: running)) })
             var ahead = 0.0
             var place = 0
             while let request = order.next() {

@@ -18,7 +18,7 @@ extension Engine {
         tenants.leave(request)
     }
 
-    /// Those of a class who wait, in the order in which they are asked: by their tenants' counters, and of one tenant as `affinityOrder` says.
+    /// Those of a class who wait, in the order in which they are asked: by their tenants' counters, and of one tenant by urgency and as `affinityOrder` says.
     func fairOrder(_ serviceClass: ServiceClass) -> FairOrder {
         FairOrder(
             tenants.waiting(serviceClass).map { tenant in
@@ -70,15 +70,15 @@ extension Engine {
         }
     }
 
-    /// The running requests whose prompts are computed next, in the order in which they get rows: those of whoever had least first. Tenants with little to do do not
+    /// The running requests whose prompts are computed next, in the order in which they get rows: those of whoever had least first, and of one tenant the most urgent. Tenants with little to do do not
     /// wait for others' chunks: as long as such tenants come first, only their prompts are in the step, which is shorter then.
     func promptOrder(of requests: [ActiveRequest], _ serviceClass: ServiceClass) -> [ActiveRequest] {
-        guard let tenant = requests.first?.tenant, !requests.allSatisfy({ $0.tenant === tenant }) else { return requests }
+        guard let tenant = requests.first?.tenant, !requests.allSatisfy({ $0.tenant === tenant }) else { return requests.byUrgency }
         var lines: [ObjectIdentifier: (tenant: Tenant, counter: Double, requests: [ActiveRequest])] = [:]
         for request in requests where request.pending > 1 {
             lines[ObjectIdentifier(request.tenant), default: (request.tenant, request.tenant[serviceClass].counter, [])].requests.append(request)
         }
-        var order = FairOrder(lines.values)
+        var order = FairOrder(lines.values.map { ($0.tenant, $0.counter, $0.requests.byUrgency) })
         var prompts: [ActiveRequest] = []
         while let request = order.next() {
             prompts.append(request)
@@ -145,7 +145,7 @@ extension Engine {
         return max(Double(tenant.running + requests) / Double(configuration.runningRequests), Double(tenant.pages + pages) / Double(most)) / tenant.weight
     }
 
-    /// The running request that gives up its place for one that found none: the youngest of the tenant that holds most for its weight, as long as that tenant still
+    /// The running request that gives up its place for one that found none: the least urgent of the tenant that holds most for its weight, as long as that tenant still
     /// holds twice what the other will (or as much, where the other has nothing yet). So a newcomer does not wait for a flood to end, and nobody takes back what was
     /// taken. Nor does anybody take from who has had less service: the first in line would lose again the place that its counter gave it, and what tenants get would go
     /// by places. A tenant below its floor of pages takes from whoever is above its own. The oldest request of all stays: one always comes to its end.
@@ -157,7 +157,7 @@ extension Engine {
         let after = hold(own, requests: 1, pages: wanted) * (own.running == 0 ? 1 : 2)
         let counter = own.promisedCounter(.interactive)
         let isBelowFloor = own.pages + wanted <= own.policy.kv.floorPages
-        return youngestOfLargest(running.requests.dropFirst()) { other in
+        return leastUrgentOfLargest(running.requests.dropFirst()) { other in
             other.tenant !== own && other.tenant.pages - other.pages.count >= other.tenant.policy.kv.floorPages
                 && (isBelowFloor
                     || hold(other.tenant, requests: -1, pages: -other.pages.count) >= after
@@ -169,42 +169,49 @@ extension Engine {
     func whoGivesUpPlace() -> ActiveRequest? {
         guard running.count > configuration.runningRequests else { return nil }
         recount()
-        return youngestOfLargest(running.requests.dropFirst()) { _ in true }
+        return leastUrgentOfLargest(running.requests.dropFirst()) { _ in true }
     }
 
     /// The bulk request that gives up its pages for a stream.
     func whoGivesUpBulk() -> ActiveRequest? {
         if bulk.isEmpty { return nil }
         recount()
-        return youngestOfLargest(bulk.requests[...]) { _ in true }
+        return leastUrgentOfLargest(bulk.requests[...]) { _ in true }
     }
 
-    /// Where a tenant's request must grow and the tenant has all the pages that it may have: its own youngest, as long as it has another.
+    /// Where a tenant's request must grow and the tenant has all the pages that it may have: its own least urgent, as long as it has another; never the oldest of all.
     func whoGivesUpBelowCeiling(_ request: ActiveRequest) -> ActiveRequest? {
         guard request.tenant.policy.kv.ceilingPages < pool.pageCount else { return nil }
         recount()
         guard request.tenant.running > 1, exceedsCeiling(request.tenant, 1) else { return nil }
-        return (bulk.requests.last { $0.tenant === request.tenant }) ?? (running.requests.last { $0.tenant === request.tenant })
+        return leastUrgent(of: request.tenant, in: bulk.requests[...]) ?? leastUrgent(of: request.tenant, in: running.requests.dropFirst())
     }
 
-    /// Who gives up its pages for one that must grow: first bulk requests, then the youngest of the tenant that holds most for its weight; never the oldest of all.
+    /// Who gives up its pages for one that must grow: first bulk requests, then the least urgent of the tenant that holds most for its weight; never the oldest of all.
     func whoGivesUp() -> ActiveRequest? {
         recount()
         let isAboveFloor = { (request: ActiveRequest) in request.tenant.pages > request.tenant.policy.kv.floorPages }
         let streams = running.requests.dropFirst()
-        return whoGivesUpBulk() ?? youngestOfLargest(streams, isAboveFloor) ?? streams.last
+        return whoGivesUpBulk() ?? leastUrgentOfLargest(streams, isAboveFloor) ?? streams.last.flatMap { leastUrgent(of: $0.tenant, in: streams) }
     }
 
-    /// Of the requests, which stand in order of arrival, the last one of the tenant that holds most, as far as tenants' last ones fit.
-    private func youngestOfLargest(_ requests: ArraySlice<ActiveRequest>, _ fits: (ActiveRequest) -> Bool) -> ActiveRequest? {
-        var seen: Set<ObjectIdentifier> = []
+    /// Of the requests, which stand in order of arrival, the least urgent of the tenant that holds most, as far as tenants' least urgent ones fit. Of tenants that hold the
+    /// same it is the one with the youngest request: priorities have no say between tenants.
+    private func leastUrgentOfLargest(_ requests: ArraySlice<ActiveRequest>, _ fits: (ActiveRequest) -> Bool) -> ActiveRequest? {
+        var last: [ObjectIdentifier: ActiveRequest] = [:]
+        for request in requests where last[ObjectIdentifier(request.tenant)].map({ $0.urgency < request.urgency }) ?? true { last[ObjectIdentifier(request.tenant)] = request }
         var best: (request: ActiveRequest, hold: Double, counter: Double)?
-        for request in requests.reversed() where seen.insert(ObjectIdentifier(request.tenant)).inserted && fits(request) {
-            let hold = hold(request.tenant, requests: 0, pages: 0)
-            let counter = request.tenant[request.request.serviceClass].counter
+        for tenant in requests.reversed().lazy.map(\.tenant) {
+            guard let request = last.removeValue(forKey: ObjectIdentifier(tenant)), fits(request) else { continue }
+            let hold = hold(tenant, requests: 0, pages: 0)
+            let counter = tenant[request.request.serviceClass].counter
             if let best, (best.hold, best.counter) >= (hold, counter) { continue }
             best = (request, hold, counter)
         }
         return best?.request
+    }
+
+    private func leastUrgent(of tenant: Tenant, in requests: ArraySlice<ActiveRequest>) -> ActiveRequest? {
+        requests.lazy.filter { $0.tenant === tenant }.max { $0.urgency < $1.urgency }
     }
 }

@@ -5,6 +5,8 @@
 // and between two pieces the engine looks whether somebody has come (`peek`); the pass that was left goes on afterwards, and nothing is computed twice. Weights are read once more for
 // so few rows: what that costs the others comes out of a small part of their time (`NewcomerPace`), so that many newcomers share steps as everybody does.
 //
+// Who is a newcomer is a matter of tenants: a more urgent request of the tenant whose step it is waits for its end, and has the first rows of the next.
+//
 // While a step is under way its requests' pages and adapters are its own: a request that ends meanwhile gives them up with the step, nobody is preempted,
 // and whoever cannot have pages without that waits for the end. A newcomer that finds all places taken may run beside them as long as the step lasts.
 
@@ -170,12 +172,20 @@ extension Engine {
         guard !isShortOfPages else { return }
         recountAll()
         let largest = largestShare
-        for request in waiting.requests where !request.isBulk && request.preemptions == 0 {
-            guard isNewcomer(share(of: request.tenant, with: 1), beside: largest), !isAtBound(request) else { continue }
+        // Of tenants, the rank of one that must wait: those who are less urgent do, too. Who was raised goes next.
+        var held: [ObjectIdentifier: Int] = [:]
+        let candidates = waiting.requests.filter { !$0.isBulk && isNewcomer(share(of: $0.tenant, with: 1), beside: largest) }
+        for request in candidates.inPlacesByUrgency {
+            let (tenant, rank) = (ObjectIdentifier(request.tenant), request.urgency.rank)
+            guard isNewcomer(share(of: request.tenant, with: 1), beside: largest), rank <= held[tenant] ?? rank else { continue }
+            if request.preemptions > 0 || isAtBound(request) {
+                held[tenant] = rank
+                continue
+            }
             let hasPlace = running.count < configuration.runningRequests || (running.count == configuration.runningRequests && whoMakesWay(for: request) != nil)
             guard hasPlace else { return }
             switch tryToAdmit(request, promised: promisedBlocks, places: configuration.runningRequests + 1) {
-            case .admitted: letIn(request)
+            case .admitted: if let raised = letIn(request) { held[tenant] = raised.urgency.rank }
             case .waitsForDisk: request.phase = .waitingForAdapter
             case .waitsForPrefix: request.phase = .waitingForPrefix
             case .waitsForPages: return

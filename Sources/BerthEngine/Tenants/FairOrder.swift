@@ -8,7 +8,7 @@ import HeapModule
 struct FairOrder {
     private struct Line: Comparable {
         let tenant: Tenant
-        let requests: [ActiveRequest]
+        var requests: [ActiveRequest]
         var next = 0
         var counter: Double
 
@@ -42,9 +42,23 @@ struct FairOrder {
     /// Nobody else of the last one's tenant is asked.
     mutating func setAside() { present = nil }
 
-    /// Whether somebody of the same line, who came earlier than the last one, is yet to come.
+    /// The same of those of its tenant who are less urgent than it.
+    mutating func setAside(lessUrgentThan request: ActiveRequest) {
+        guard let line = present, let end = line.requests[line.next...].firstIndex(where: { $0.urgency.rank > request.urgency.rank }) else { return }
+        present!.requests.removeSubrange(end...)
+    }
+
+    /// Somebody of the last one's line was raised: it goes before those who are yet to come and are not.
+    mutating func bringForward(_ request: ActiveRequest) {
+        guard let next = present?.next, let place = present!.requests[next...].firstIndex(where: { $0 === request }) else { return }
+        present!.requests.remove(at: place)
+        let front = present!.requests[next...].firstIndex { $0.urgency > request.urgency } ?? present!.requests.endIndex
+        present!.requests.insert(request, at: front)
+    }
+
+    /// Whether somebody of the same line, who is as urgent and came earlier than the last one, is yet to come.
     func wasPreferred(_ request: ActiveRequest, among few: Int) -> Bool {
         guard let line = present else { return false }
-        return line.requests[line.next...].prefix(few).contains { $0.arrival < request.arrival }
+        return line.requests[line.next...].prefix(few).contains { $0.urgency.rank == request.urgency.rank && $0.arrival < request.arrival }
     }
 }

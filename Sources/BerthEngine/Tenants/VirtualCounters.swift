@@ -18,7 +18,7 @@ extension Tenant {
     struct Standing {
         /// Units of service over weight.
         var counter = 0.0
-        var waiting = ArrivalList()
+        var waiting = TenantLine()
         /// Of prompts in the running set, what is not computed yet; as it was counted last (`Tenants.count`).
         var promised = 0
     }

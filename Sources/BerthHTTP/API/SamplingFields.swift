@@ -46,6 +46,8 @@ public struct DeliveryFields: Sendable, Equatable {
     public var promptTokens: Int?
     /// "default", or "flex" for bulk work, as the answer says it; nil where the request says nothing.
     public var serviceTier: String?
+    /// How urgent it is beside others of its tenant, as in vLLM: lower goes first.
+    public var priority = 0
 
     public init() {}
 }
@@ -94,6 +96,7 @@ extension FieldReader {
         fields.promptTokens = try int("truncate_prompt_tokens", in: -1...Int(Int32.max))
         if fields.promptTokens == 0 { throw .invalid("truncate_prompt_tokens", "must be -1 or at least 1, not 0.") }
         fields.serviceTier = try serviceTier()
+        fields.priority = try int("priority", in: Limits.priorities) ?? 0
         return fields
     }
 

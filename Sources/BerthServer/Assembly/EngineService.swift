@@ -58,8 +58,8 @@ extension EngineStatus {
         case .requests(let list):
             requests = list.map { request in
                 Request(
-                    id: request.id, tenant: request.tenant, adapter: request.adapter, state: Self.state(request.phase), promptTokens: request.promptTokens,
-                    generatedTokens: request.generatedTokens)
+                    id: request.id, tenant: request.tenant, adapter: request.adapter, priority: request.priority, state: Self.state(request.phase),
+                    promptTokens: request.promptTokens, generatedTokens: request.generatedTokens)
             }
             runningAdapters = Set(requests.filter { $0.state != "waiting" }.compactMap(\.adapter)).sorted()
             waitingAdapters = Set(requests.filter { $0.state == "waiting" }.compactMap(\.adapter)).sorted()

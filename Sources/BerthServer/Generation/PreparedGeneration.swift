@@ -60,6 +60,7 @@ struct PreparedGeneration: Sendable {
             request.showsSpecialTokens = showsSpecialTokens
             request.logprobs = logprobs
             request.serviceClass = serviceClass
+            request.priority = delivery.priority
             request.deadline = deadline
             // What an echo reports and what was asked for are views of the same.
             let echoed = prompts[prompt].echo != nil ? logprobs : nil

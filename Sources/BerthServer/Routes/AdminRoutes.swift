@@ -120,7 +120,7 @@ extension EngineStatus {
         let list = requests.map { request -> JSON in
             [
                 "id": .integer(Int64(bitPattern: request.id.rawValue)), "tenant": .string(request.tenant.text),
-                "adapter": request.adapter.map { .string($0.text) } ?? nil, "state": .string(request.state), "prompt_tokens": JSON(request.promptTokens), "generated_tokens": JSON(request.generatedTokens),
+                "adapter": request.adapter.map { .string($0.text) } ?? nil, "priority": JSON(request.priority), "state": .string(request.state), "prompt_tokens": JSON(request.promptTokens), "generated_tokens": JSON(request.generatedTokens),
             ]
         }
         return ["running": JSON(running), "waiting": JSON(waiting), "requests": .array(list)]

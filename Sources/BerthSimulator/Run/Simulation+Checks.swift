@@ -124,6 +124,7 @@ extension Simulation {
         let counters = engine.counterSnapshot
         log.note(clock.now, step: counters.computedTokens)
         watch.note(served: counters.promptTokens + counters.generatedTokens, readsAdapters: adapters.nextEnd != nil)
+        try checkPriorities(counters)
         // After every step: a tenant that had nothing to wait with for a moment has no claim from before it.
         if comparesShares, let unfair = shares.unfairness(active: activeStreams, places: scenario.machine.configuration.runningRequests) {
             throw Violation(.tenantsAreServedFairly, unfair)
@@ -138,6 +139,12 @@ extension Simulation {
             }
         }
         guard steps < Self.mostSteps(counters) else { throw Violation(.everyRequestEnds, "\(records.count) requests do not come to an end in \(steps) steps") }
+    }
+
+    private func checkPriorities(_ counters: EngineCounters) throws(Violation) {
+        guard priorities != nil else { return }
+        let standings = Dictionary(uniqueKeysWithValues: engine.requests.map { ($0.id, PriorityWatch.Standing($0)) })
+        if let fault = priorities!.fault(now: standings, counters) { throw Violation(.prioritiesAreKept, fault) }
     }
 
     /// Where service is tokens alone, and nobody's own rules keep it from taking its share.
@@ -158,6 +165,13 @@ extension Simulation {
         for record in records.values {
             all += work(record.request)
             if record.plan.tenant == plan.tenant { own += work(record.request) }
+        }
+        // For each of its tenant's that it may have to wait for so many more urgent ones go first, until it is raised.
+        if scenario.tenants[plan.tenant].priorities.contains(where: { $0 < plan.request.priority }) {
+            let older = records.values.count { $0.plan.tenant == plan.tenant && $0.request.serviceClass == .interactive }
+            let overtaking = (older + 1) * scenario.machine.configuration.overtakings * largest
+            all += overtaking
+            own += overtaking
         }
         let others = weights.enumerated().reduce(0.0) { $1.offset == plan.tenant ? $0 : $0 + $1.element } / weights[plan.tenant]
         return all + Int(others * Double(own)) + (2 * weights.count + Limits.passedOver + 1) * largest

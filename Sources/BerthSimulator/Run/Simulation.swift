@@ -27,6 +27,8 @@ public final class Simulation {
     var versions: AdapterVersions
     var watch = StarvationWatch()
     var shares: ShareWatch
+    /// Nil where all requests are equally urgent.
+    var priorities: PriorityWatch?
     /// Requests that somebody waits for and that have not ended, by tenant.
     var activeStreams: [Int]
     /// Where the requests are a recording's.
@@ -79,6 +81,9 @@ public final class Simulation {
         recorded = scenario.recording.map(RecordedRun.init)
         sampledTokens = scenario.tenants.map { _ in 0 }
         activeStreams = sampledTokens
+        if scenario.tenants.contains(where: { $0.priorities.count > 1 }) {
+            priorities = PriorityWatch(tenants: scenario.tenants.count, overtakings: machine.configuration.overtakings)
+        }
         shares = ShareWatch(weights: scenario.tenants.map(\.policy.weight), heldTokens: machine.heldTokens, longestPrompt: machine.contextLength)
     }
 
@@ -176,9 +181,10 @@ public final class Simulation {
             let policy = scenario.tenants[plan.tenant].policy
             if policy.maxRunning == nil, policy.kv.ceilingPages == .max { watch.begin(request.id, bound: serviceBefore(plan)) }
         }
+        priorities?.begin(request.id, tenant: plan.tenant, request.serviceClass, priority: request.priority)
         log.tell(clock.now) {
             "request \(request.id) of \(request.tenant): \(request.prompt.count) + \(request.maxTokens) tokens"
-                + (request.adapter.map { ", adapter \($0)" } ?? "") + (request.serviceClass == .bulk ? ", bulk" : "")
+                + (request.adapter.map { ", adapter \($0)" } ?? "") + (request.serviceClass == .bulk ? ", bulk" : "") + (request.priority == 0 ? "" : ", priority \(request.priority)")
         }
         records[request.id] = RequestRecord(plan, request, arrival: arrival, submitted: clock.now, mayBeRefused: mayBeRefused)
         engine.submit(request, now: clock.now)

@@ -15,6 +15,8 @@ public struct Violation: Error, Sendable, Equatable, CustomStringConvertible {
         case theOldestGoesOn
         /// Nobody waits while others are served without end.
         case nobodyStarves
+        /// A tenant's urgent requests go before its others, and one of these goes by age for so many.
+        case prioritiesAreKept
         /// Tenants that have work get their shares.
         case tenantsAreServedFairly
     }

@@ -25,6 +25,7 @@ extension Scenario {
             scenario.faults.removalChance = [0, 0.3].randomElement(using: &random)!
         }
         if Int.random(in: 0..<6, using: &random) == 0 { scenario.faults.pinSeconds = scenario.seconds / 4 }
+        scenario.drawPriorities(seed: seed)
         return scenario
     }
 
@@ -51,7 +52,16 @@ extension Scenario {
             load.cancelShare = [0, 0.1].randomElement(using: &random)!
             scenario.tenants.append(load)
         }
+        scenario.drawPriorities(seed: seed)
         return scenario
+    }
+
+    /// In half of the runs some tenants' requests are not all as urgent. Drawn from a source of its own: everything else is as without.
+    private mutating func drawPriorities(seed: UInt64) {
+        var random = RandomSource(seed: mix(seed ^ 0x9210_2171))
+        guard Bool.random(using: &random) else { return }
+        machine.configuration.overtakings = [1, 2, 3, Limits.overtakings].randomElement(using: &random)!
+        for index in tenants.indices { tenants[index].priorities = [[0], [0, 1], [0, 0, 0, 5], [-1, 5, 5, 5], [-1000, -1, 0, 1, 1000]].randomElement(using: &random)! }
     }
 
     private mutating func addExperts(_ random: inout RandomSource) {

@@ -47,6 +47,8 @@ public struct TenantLoad: Sendable {
     /// Of the requests, those whose answer is of no use after so many seconds.
     public var deadlineShare = 0.0
     public var deadlineSeconds = 10.0
+    /// Of each request one, all as likely.
+    public var priorities = [0]
 
     public init(_ name: TenantName, _ arrivals: Arrivals) {
         self.name = name

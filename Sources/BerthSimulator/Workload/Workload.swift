@@ -79,6 +79,7 @@ extension RandomSource {
         request.sampling.temperature = 0
         request.ignoresEndTokens = !load.endsAtEndToken
         if unit() < load.bulkShare { request.serviceClass = .bulk }
+        request.priority = load.priorities.count == 1 ? load.priorities[0] : load.priorities.randomElement(using: &self)!
         let patience = unit() < load.cancelShare ? load.cancelSeconds * exponential() * 1e9 : nil
         let seconds = unit() < load.deadlineShare ? load.deadlineSeconds : nil
         return PlannedRequest(request: request, tenant: tenant, adapter: adapter, patience: patience, seconds: seconds)

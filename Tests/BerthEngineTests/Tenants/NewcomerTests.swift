@@ -88,6 +88,27 @@ import Testing
         for id in run.streams + [second.id] { #expect(run.harness.outcomes[id]!.finish == .length) }
     }
 
+    /// Of a newcomer's own requests the most urgent has the place beside those who run.
+    @Test func theUrgentOneOfANewcomerGoesFirst() throws {
+        let run = try Run(running: 16)
+        var patient = Self.request(1000, .b), urgent = Self.request(1001, .b)
+        (patient.priority, urgent.priority) = (1, -1)
+        run.interrupt(patient)
+        run.harness.submit(urgent)
+        run.harness.step()
+        #expect(run.harness.outcomes[urgent.id]!.tokens.count == 1 && run.harness.outcomes[patient.id]!.tokens.isEmpty)
+        run.harness.run()
+    }
+
+    /// A more urgent request of the tenant whose step it is does not interrupt it.
+    @Test func urgencyInterruptsNoStep() throws {
+        let run = try Run()
+        run.mail = Self.request(1000, .a)
+        run.mail!.priority = -1000
+        run.harness.step()
+        #expect(run.harness.engine.stepUnderWay == nil)
+    }
+
     /// What a step under way writes to stays until its end.
     @Test func whatEndsInTheMiddleIsFreedAtTheEnd() throws {
         let run = try Run()

@@ -11,6 +11,7 @@ import Testing
     private actor Answers {
         private(set) var names: [String] = []
         func append(_ name: String) { names.append(name) }
+        var count: Int { names.count }
         func count(of name: String) -> Int { names.count { $0 == name } }
     }
 
@@ -24,37 +25,47 @@ import Testing
         }
         defer { daemon.stop() }
         let clients = keys.map { BerthClient(socketPath: daemon.client.socketPath, apiKey: $1.text) }
-        let answers = Answers()
-        func ask(_ client: BerthClient, _ name: String, priority: Int? = nil, tokens: Int = 24) async throws {
-            var options = SamplingOptions(maxTokens: tokens, temperature: 0)
-            (options.ignoresEndTokens, options.priority) = (true, priority)
-            _ = try await client.complete(CompletionRequest(prompt: "17 =", options: options))
-            await answers.append(name)
-        }
-        func shown() async throws -> [JSON] { try await daemon.admin.requests()["requests"]?.array ?? [] }
-        func eventually(_ condition: ([JSON]) -> Bool) async throws {
-            for _ in 0..<3000 {
-                if condition(try await shown()) { return }
-                try await Task.sleep(nanoseconds: 1_000_000)
+        /// The order of the answers, and how many patient ones there were when the urgent requests stood in the queue; nil where the machine was too busy with
+        /// other things to send them all before the first had come to its end.
+        func play() async throws -> (order: [String], answered: Int)? {
+            let answers = Answers()
+            func ask(_ client: BerthClient, _ name: String, priority: Int? = nil, tokens: Int = 24) async throws {
+                var options = SamplingOptions(maxTokens: tokens, temperature: 0)
+                (options.ignoresEndTokens, options.priority) = (true, priority)
+                _ = try await client.complete(CompletionRequest(prompt: "17 =", options: options))
+                await answers.append(name)
             }
-            Issue.record("the queue is not what it should be: \(try await shown())")
-        }
-        let answered = try await withThrowingTaskGroup(of: Void.self) { group in
-            // A third tenant has the place until the queue is there.
-            group.addTask { try await ask(clients[2], "first", tokens: 500) }
-            try await eventually { $0.contains { $0["state"] == "decode" } }
-            for index in 0..<12 {
-                group.addTask { try await ask(clients[0], "patient", priority: index % 2 == 0 ? nil : 1) }
-                group.addTask { try await ask(clients[1], "other") }
+            func shown() async throws -> [JSON] { try await daemon.admin.requests()["requests"]?.array ?? [] }
+            func eventually(_ condition: ([JSON]) -> Bool) async throws -> Bool {
+                while await answers.count < 31 {
+                    let queue = try await shown()
+                    if condition(queue) { return true }
+                    if await answers.count > 1, queue.isEmpty { return false }
+                    try await Task.sleep(nanoseconds: 1_000_000)
+                }
+                return false
             }
-            try await eventually { $0.count { $0["state"] == "waiting" } >= 20 }
-            for _ in 0..<6 { group.addTask { try await ask(clients[0], "urgent", priority: -1) } }
-            try await eventually { $0.count { $0["priority"] == -1 } >= 5 }
-            let answered = await answers.count(of: "patient")
-            try await group.waitForAll()
-            return answered
+            let answered = try await withThrowingTaskGroup(of: Void.self) { group -> Int? in
+                // A third tenant has the place until the queue is there.
+                group.addTask { try await ask(clients[2], "first", tokens: 500) }
+                guard try await eventually({ $0.contains { $0["state"] == "decode" } }) else { return nil }
+                for index in 0..<12 {
+                    group.addTask { try await ask(clients[0], "patient", priority: index % 2 == 0 ? nil : 1) }
+                    group.addTask { try await ask(clients[1], "other") }
+                }
+                let isQueue = try await eventually { $0.count { $0["state"] == "waiting" } >= 20 }
+                for _ in 0..<6 { group.addTask { try await ask(clients[0], "urgent", priority: -1) } }
+                let isUrgent = try await eventually { $0.count { $0["priority"] == -1 } >= 5 }
+                let answered = await answers.count(of: "patient")
+                try await group.waitForAll()
+                return isQueue && isUrgent ? answered : nil
+            }
+            guard let answered else { return nil }
+            return (await answers.names, answered)
         }
-        let order = await answers.names
+        var played: (order: [String], answered: Int)?
+        for _ in 0..<20 where played == nil { played = try await play() }
+        let (order, answered) = try #require(played, "the queue never stood")
         #expect(order.count == 31)
         let beforeUrgent = order[..<order.lastIndex(of: "urgent")!].count { $0 == "patient" }
         #expect(beforeUrgent <= answered + 1, "\(order)")

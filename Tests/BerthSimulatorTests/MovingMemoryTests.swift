@@ -31,7 +31,7 @@ import Testing
             (load.prompt, load.output, load.endsAtEndToken, load.mostRequests) = (.fixed(60), .fixed(140), false, 24)
             scenario.tenants = [load]
             scenario.seconds = 1000
-            (scenario.faults.limitSeconds, scenario.faults.limitPages) = (5, least...30)
+            (scenario.faults.limitSeconds, scenario.faults.limitPages) = (1, least...30)
             let report = try Simulation(scenario, seed: 1, compute: Compute(kernels: .scalar, threads: 1)).run()
             #expect(report.violation == nil && report.memoryMoves > 10 && report.counters.preemptions > 0)
             let failed = report.tenants[0].failed

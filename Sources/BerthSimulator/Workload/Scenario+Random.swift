@@ -49,6 +49,8 @@ extension Scenario {
             load.policy.weight = [1, 1, 2, 3].randomElement(using: &random)!
             load.prompt = .uniform(1...Int.random(in: 4...50, using: &random))
             load.output = .uniform(1...Int.random(in: 4...50, using: &random))
+            // Some requests that take most of the pool, among many that take little.
+            if Bool.random(using: &random) { load.prompt = .skewed(median: 8, most: 150) }
             load.endsAtEndToken = Bool.random(using: &random)
             load.cancelShare = [0, 0.1].randomElement(using: &random)!
             scenario.tenants.append(load)
@@ -90,6 +92,11 @@ extension Scenario {
             few.policy.weight = [1, 1, 2].randomElement(using: &random)!
             few.cancelShare = [0, 0.2].randomElement(using: &random)!
             few.cancelSeconds = scenario.seconds / 50
+            // One that asks again at once: as much as may be had of the others' steps.
+            if Bool.random(using: &random) {
+                (few.arrivals, few.mostRequests, few.cancelShare) = (.clients(count: 1, thinking: 0), 60, 0)
+                (few.prompt, few.output) = (.uniform(1...8), .fixed(1))
+            }
             scenario.tenants.append(few)
         }
         if Bool.random(using: &random) {

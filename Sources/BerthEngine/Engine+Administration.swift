@@ -105,8 +105,8 @@ extension Engine {
     /// In order of arrival: first who runs, then who waits.
     public var requests: [RequestStatus] { (running.requests + bulk.requests + waiting.requests).map(RequestStatus.init) }
 
-    /// Of the streams that run the one that came first, and how often it has given up its pages.
-    public var oldestStream: (id: RequestID, preemptions: Int)? { running.requests.first.map { ($0.request.id, $0.preemptions) } }
+    /// The streams that run, the oldest first.
+    public var streams: [RunningStream] { running.requests.map(RunningStream.init) }
 
     public var poolSnapshot: PoolSnapshot {
         var snapshot = pool.snapshot

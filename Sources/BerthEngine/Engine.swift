@@ -230,8 +230,9 @@ public final class Engine {
         waves.pace.finishPiece(now: now)
         endWhatIsLate()
         if stepUnderWay == nil {
-            if pool.withheldPages > 0 || hasMemoryWork { settleMemory() }
+            // An adapter that was just read is idle until its request is let in: pressure would take it, and it would be read again.
             if admissionPending { admit() }
+            if pool.withheldPages > 0 || hasMemoryWork { settleMemory() }
         }
         if stepUnderWay != nil {
             continueStep()

@@ -139,6 +139,16 @@ import Testing
         #expect(harness.engine.adapters[0].state == .resident)
     }
 
+    /// Nor may what is pinned take what experts need.
+    @Test func pinsLeaveExpertsTheirPart() throws {
+        let harness = try Harness(pages: 16)
+        harness.pool.setShare(PoolShare(floorPages: 10), for: .expert)
+        try harness.register("large", version: 1, pages: 6)
+        try harness.register("small", version: 2, pages: 5)
+        #expect(throws: GenerationFailure.self) { try harness.engine.setPinned(AdapterName("large")!, true) }
+        try harness.engine.setPinned(AdapterName("small")!, true)
+    }
+
     /// Memory goes back in pieces, between steps, and the engine has work until it has.
     @Test func memoryOverTheLimitGoesBack() throws {
         let harness = try Harness(pages: 64, reserving: 64, configuration: .withoutPrefixes)
@@ -169,6 +179,30 @@ import Testing
         #expect(harness.pool.leasedPages <= 2)
         harness.run()
         #expect(harness.pool.snapshot.touched <= 2)
+    }
+
+    /// An adapter that was read under pressure is idle until its request is let in, and does not leave before: bulk requests, which take pages meanwhile, make way
+    /// for it once.
+    @Test(arguments: 1...10)
+    func whatWasReadUnderPressureIsUsed(withheld: Int) throws {
+        let harness = try Harness(pages: 16, reserving: 16, configuration: .withoutPrefixes)
+        try harness.register("busy", version: 1, pages: 4)
+        try harness.register("late", version: 2, pages: 6)
+        let bulk = harness.submit(Array(repeating: 7, count: 40), maxTokens: 60, adapter: "busy") { $0.serviceClass = .bulk }
+        func run(_ steps: Int) {
+            for _ in 0..<steps {
+                harness.step()
+                harness.reader.completeAll(in: harness.engine)
+            }
+        }
+        run(3)
+        harness.engine.withhold(withheld)
+        let stream = harness.submit([5, 6], maxTokens: 4, adapter: "late")
+        run(100)
+        #expect(harness.outcomes[stream]!.finish == .length, "after \(harness.engine.counterSnapshot.adapterLoads) reads")
+        #expect(harness.engine.counterSnapshot.adapterLoads <= 4)
+        harness.run()
+        #expect(harness.outcomes[bulk]!.finish == .length)
     }
 
     /// Under pressure idle adapters leave; a request that could not run at all is lent what is withheld.

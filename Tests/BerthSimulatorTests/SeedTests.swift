@@ -12,8 +12,10 @@ import Testing
         let first = Self.number("BERTH_SIMULATION_FIRST") ?? 1, count = Self.number("BERTH_SIMULATION_SEEDS") ?? 5_000
         let start = ContinuousClock.now
         let result = await SeedSweep.run(first..<first + count, workers: 2)
-        print("seeds \(first)..<\(first + count): \(result.requests) requests, \(result.tokens) tokens, \(result.preemptions) preemptions in \(ContinuousClock.now - start)")
+        print("seeds \(first)..<\(first + count): \(result.requests) requests, \(result.tokens) tokens, \(result.preemptions) preemptions, \(result.leftSteps) steps left, \(result.memoryMoves) moves of memory in \(ContinuousClock.now - start)")
         #expect(result.runs == Int(count))
+        // What is to be proved has happened.
+        if count >= 1000 { #expect(result.preemptions > 0 && result.leftSteps > 0 && result.memoryMoves > 0) }
         for (seed, violation) in result.violations { Issue.record("\(violation)\n\(SeedSweep.command(seed: seed))") }
     }
 

@@ -106,10 +106,10 @@ final class AdapterRegistry {
         }
     }
 
-    /// One page must remain, or nothing could ever run.
+    /// One page must remain beside what experts need, or nothing could ever run.
     private func checkPinnable(_ adapter: Adapter, insteadOf other: Adapter? = nil) throws(GenerationFailure) {
         let pages = pinnedPages + adapter.pageCount - (other?.pageCount ?? 0)
-        guard pages < pool.pageCount else {
+        guard pages + pool.share(of: .expert).floorPages < pool.pageCount else {
             throw GenerationFailure(.overloaded, "with \(adapter.name) pinned adapters would take \(pages) of the pool's \(pool.pageCount) pages and leave none for requests")
         }
     }

@@ -161,3 +161,14 @@ public struct RequestStatus: Sendable, Equatable {
         submitTime = request.submitTime
     }
 }
+
+/// What of a running stream says whose turn it is to give up its pages, and whether it has.
+public struct RunningStream: Sendable, Equatable {
+    public let id: RequestID
+    public let tenant: TenantName
+    /// Lower is more urgent among the tenant's own, of equals the older; it falls where a request is raised.
+    public let rank: Int
+    public let preemptions: Int
+
+    init(_ request: ActiveRequest) { (id, tenant, rank, preemptions) = (request.request.id, request.request.tenant, request.urgency.rank, request.preemptions) }
+}

@@ -51,6 +51,14 @@ struct StepWork {
     var adapters = 0
     var adapterRows = 0
 
+    /// Two passes in one, but for adapters that both have.
+    static func + (left: StepWork, right: StepWork) -> StepWork {
+        StepWork(
+            rows: left.rows + right.rows, sequences: left.sequences + right.sequences, attendedByPrompts: left.attendedByPrompts + right.attendedByPrompts,
+            attendedByStreams: left.attendedByStreams + right.attendedByStreams, logitRows: left.logitRows + right.logitRows,
+            adapters: left.adapters + right.adapters, adapterRows: left.adapterRows + right.adapterRows)
+    }
+
     mutating func add(rows count: Int, after context: Int, logitRows: Int, hasAdapter: Bool) {
         rows += count
         sequences += 1

@@ -16,6 +16,13 @@ final class SimulatedModel: CausalModel {
     let clock: VirtualClock
     let adapters: SimulatedAdapters
     let expertPages: Int
+    private let stepPieces: Int
+    /// Of all passes, those that were given up, too.
+    private(set) var begunRows = 0
+    /// The last step, as long as somebody has it.
+    private weak var step: SimulatedPass?
+    /// What passes of their own in the middle of steps have taken beyond what the same rows would have taken in these steps. Nanoseconds.
+    private(set) var newcomersTime = 0.0
     private(set) var provider: (any ExpertProvider)?
     private let logits: UnsafeMutablePointer<Float>
 
@@ -36,6 +43,7 @@ final class SimulatedModel: CausalModel {
         self.function = function
         costs = machine.costs
         expertPages = machine.expertPages
+        stepPieces = machine.stepPieces
         self.adapters = adapters
         self.compute = compute
         self.clock = clock
@@ -48,10 +56,25 @@ final class SimulatedModel: CausalModel {
     func setProvider(_ provider: any ExpertProvider) { self.provider = provider }
 
     func forward(_ batch: Batch) -> Rows {
-        precondition(batch.tokens.count <= maxRows && batch.logitRowCount <= maxLogitRows)
-        let pass = SimulatedPass(self, batch, pieces: 1, logits: logits)
+        let pass = begin(batch, pieces: 1)
         while pass.advance() {}
         return pass.logits!
+    }
+
+    func beginStep(_ batch: Batch) -> any InterruptiblePass {
+        let pass = begin(batch, pieces: stepPieces)
+        step = pass
+        return pass
+    }
+
+    private func begin(_ batch: Batch, pieces: Int) -> SimulatedPass {
+        precondition(batch.tokens.count <= maxRows && batch.logitRowCount <= maxLogitRows)
+        return pass(batch, pieces: pieces, logits: logits)
+    }
+
+    private func pass(_ batch: Batch, pieces: Int, logits: UnsafeMutablePointer<Float>) -> SimulatedPass {
+        begunRows += batch.tokens.count
+        return SimulatedPass(self, batch, pieces: pieces, logits: logits)
     }
 
     // MARK: waves
@@ -66,6 +89,10 @@ final class SimulatedModel: CausalModel {
         let count = size.logitRows * TokenFunction.vocabulary
         let logits = memory.bindMemory(to: Float.self, capacity: count)
         logits.initialize(repeating: 0, count: count)
-        return SimulatedPass(self, batch, pieces: Self.wavePieces, logits: logits)
+        let pass = pass(batch, pieces: Self.wavePieces, logits: logits)
+        if let step, step.logits == nil {
+            newcomersTime += costs.nanoseconds(of: pass.work) + costs.nanoseconds(of: step.work) - costs.nanoseconds(of: pass.work + step.work)
+        }
+        return pass
     }
 }

@@ -2,7 +2,7 @@
 //
 // Time passes in every piece; with experts there is a piece for each layer, in which the real provider is asked for what the rows chose, so that
 // the engine waits, reads ahead and evicts as it does for a real model. In the last piece the rows take their links from the pages, write their own and get
-// their logits.
+// their logits. Adapters are looked at in the first piece and in the last: one that leaves between the two makes other tokens.
 
 import BerthKernels
 import BerthModels
@@ -21,6 +21,7 @@ final class SimulatedPass: InterruptiblePass {
     /// By row: what it saw of its experts.
     private var experts: [UInt64] = []
     private var choices: [Int32] = []
+    let work: StepWork
     /// Of a piece, without experts.
     private let nanoseconds: Double
 
@@ -38,6 +39,7 @@ final class SimulatedPass: InterruptiblePass {
             last = adapter
         }
         precondition(work.rows == batch.tokens.count, "the sequences are not the batch's rows")
+        self.work = work
         nanoseconds = model.costs.nanoseconds(of: work) / Double(self.pieces)
     }
 
@@ -132,6 +134,10 @@ final class SimulatedPass: InterruptiblePass {
 
     private func finish() {
         let function = model.function
+        for (index, sequence) in batch.sequences.enumerated() where sequence.adapter != nil {
+            let found = model.adapters.stamp(of: sequence.adapter)
+            if found != stamps[index] { stamps[index] = mix(stamps[index] ^ found) }
+        }
         var row = 0, logitRow = 0
         for (index, sequence) in batch.sequences.enumerated() {
             let (start, adapter) = (sequence.startPosition, stamps[index])

@@ -44,6 +44,9 @@ public struct SimulationReport: Sendable {
     public var samples: [Sample] = []
     /// Of a recording, by request; nil for those that failed.
     public var answers: [Recording.Answer?] = []
+    /// Steps that were left for somebody who had come; and how often the limit has moved, or what is withheld.
+    public var leftSteps = 0
+    public var memoryMoves = 0
     public var violation: Violation?
     /// Of every event: equal numbers are equal decisions.
     public var digest: UInt64 = 0

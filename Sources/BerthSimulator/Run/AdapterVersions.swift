@@ -6,6 +6,7 @@ import BerthCore
 struct AdapterVersions {
     private struct Version {
         var number: UInt64
+        var pages: Int
         var from: UInt64
         var until = UInt64.max
         /// It has ended, and no other took its place at once.
@@ -17,12 +18,13 @@ struct AdapterVersions {
 
     init(adapters: Int) { versions = Array(repeating: [], count: adapters) }
 
-    /// The number of a new version, which replaces the one before.
-    mutating func replace(_ adapter: Int, at time: UInt64) -> UInt64 {
+    /// The number and the pages of a new version, which replaces the one before. Another version may have another size.
+    mutating func replace(_ adapter: Int, at time: UInt64, pages: (UInt64) -> Int) -> (number: UInt64, pages: Int) {
         end(adapter, at: time, isRemoval: false)
         last += 1
-        versions[adapter].append(Version(number: last, from: time))
-        return last
+        let version = Version(number: last, pages: pages(last), from: time)
+        versions[adapter].append(version)
+        return (version.number, version.pages)
     }
 
     /// The last replacement was refused: the version before stays, if there was one.
@@ -40,9 +42,17 @@ struct AdapterVersions {
 
     func isPresent(_ adapter: Int) -> Bool { versions[adapter].last?.until == .max }
 
+    /// The version that there is.
+    func present(_ adapter: Int) -> (number: UInt64, pages: Int)? { isPresent(adapter) ? versions[adapter].last.map { ($0.number, $0.pages) } : nil }
+
     /// Versions that were current at some time of the span.
-    func current(_ adapter: Int, during span: ClosedRange<UInt64>) -> [UInt64] {
-        versions[adapter].filter { $0.from <= span.upperBound && $0.until >= span.lowerBound }.map(\.number)
+    func current(_ adapter: Int, during span: ClosedRange<UInt64>) -> [UInt64] { all(adapter, during: span).map(\.number) }
+
+    /// What these have.
+    func pages(_ adapter: Int, during span: ClosedRange<UInt64>) -> [Int] { all(adapter, during: span).map(\.pages) }
+
+    private func all(_ adapter: Int, during span: ClosedRange<UInt64>) -> [Version] {
+        versions[adapter].filter { $0.from <= span.upperBound && $0.until >= span.lowerBound }
     }
 
     /// At some time of the span there was none. At the very moment at which the first comes there is one, and there is none; and so it is where one is removed and

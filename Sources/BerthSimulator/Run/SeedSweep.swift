@@ -13,8 +13,12 @@ public struct SweepResult: Sendable {
     public var requests = 0
     public var tokens = 0
     public var preemptions = 0
+    public var leftSteps = 0
+    public var memoryMoves = 0
     /// The sum of all runs' digests: equal sums are equal decisions, in whatever order the seeds ran.
     public var digest: UInt64 = 0
+    /// How many seeds broke what.
+    public var broken: [Violation.Property: Int] = [:]
     /// Seeds and what they broke, in order; at most `SeedSweep.mostViolations`.
     public var violations: [(seed: UInt64, violation: Violation)] = []
 
@@ -23,8 +27,12 @@ public struct SweepResult: Sendable {
         requests += report.requests
         tokens += report.outputTokens
         preemptions += report.counters.preemptions
+        leftSteps += report.leftSteps
+        memoryMoves += report.memoryMoves
         digest &+= report.digest
-        if let violation = report.violation, violations.count < SeedSweep.mostViolations { violations.append((report.seed, violation)) }
+        guard let violation = report.violation else { return }
+        broken[violation.property, default: 0] += 1
+        if violations.count < SeedSweep.mostViolations { violations.append((report.seed, violation)) }
     }
 
     mutating func add(_ other: SweepResult) {
@@ -32,18 +40,26 @@ public struct SweepResult: Sendable {
         requests += other.requests
         tokens += other.tokens
         preemptions += other.preemptions
+        leftSteps += other.leftSteps
+        memoryMoves += other.memoryMoves
         digest &+= other.digest
+        broken.merge(other.broken, uniquingKeysWith: +)
         violations = Array((violations + other.violations).sorted { $0.seed < $1.seed }.prefix(SeedSweep.mostViolations))
     }
 }
 
 public enum SeedSweep {
     static let mostViolations = 16
-    /// One seed in so many is a flood of tenants, which is a long run; the others are small storms.
+    /// One seed in so many is a flood of tenants, which is a long run, or a tenant with many streams beside whom others ask for little; the others are small storms.
     public static let floodSeeds: UInt64 = 200
+    public static let crowdSeeds: UInt64 = 20
 
     /// The run that a seed stands for.
-    public static func scenario(seed: UInt64) -> Scenario { seed % floodSeeds == 0 ? .flood(seed: seed) : .random(seed: seed) }
+    public static func scenario(seed: UInt64) -> Scenario {
+        if seed % floodSeeds == 0 { return .flood(seed: seed) }
+        return seed % crowdSeeds == 7 ? .crowd(seed: seed) : .random(seed: seed)
+    }
+
     private static let mostWorkers = 64
 
     /// How a run of a seed is had again.

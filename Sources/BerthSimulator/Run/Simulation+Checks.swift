@@ -48,7 +48,7 @@ extension Simulation {
         watch.end(id)
         if record.request.serviceClass == .interactive { activeStreams[record.plan.tenant] -= 1 }
         answerRecorded(record)
-        if let time = workload.nextQuestion(of: record.plan.tenant, after: clock.now) { events.add(.question(tenant: record.plan.tenant), at: time) }
+        if let time = workload.nextQuestion(of: record.plan.tenant, after: clock.now) { questions.add(.question(tenant: record.plan.tenant), at: time) }
         return record
     }
 
@@ -81,16 +81,10 @@ extension Simulation {
         case .unknownAdapter: return record.plan.adapter.map { versions.wasAbsent($0, during: span) } ?? false
         case .adapterRejected: return record.plan.adapter.map { versions.current($0, during: span).contains { adapters.failures.contains(String($0)) } } ?? false
         case .unreadable: return scenario.routing != nil && scenario.machine.disk.errorChance > 0
-        case .overloaded: return record.mayBeRefused || hasPinned || exceedsOwnCeiling(record)
+        case .overloaded: return record.cameTooMany || record.wasTooLarge || record.kvPages > scenario.tenants[record.plan.tenant].policy.kv.ceilingPages
         case .deadline: return record.request.deadline != nil || scenario.tenants[record.plan.tenant].policy.firstTokenObjective != nil
         case .invalidRequest, .draining, .internalError: return false
         }
-    }
-
-    /// The tenant's own rules leave no room for a request so long.
-    private func exceedsOwnCeiling(_ record: RequestRecord) -> Bool {
-        let ceiling = scenario.tenants[record.plan.tenant].policy.kv.ceilingPages
-        return ceiling < scenario.machine.pages && record.request.prompt.count + record.request.maxTokens > ceiling * scenario.machine.blockTokens
     }
 
     /// The tokens are those that the request has alone, with one of the versions of its adapter that it can have begun with.
@@ -109,13 +103,18 @@ extension Simulation {
 
     // MARK: steps
 
-    /// The stream that was the oldest at the beginning of a step has kept its pages, unless an older one has come back meanwhile. Requests have their numbers in the
-    /// order in which they come, but for those of a recording.
-    func check(oldest: (id: RequestID, preemptions: Int), after happened: [(RequestID, GenerationEvent)]) throws(Violation) {
-        let id = oldest.id.rawValue
-        // Who came back may have ended in the same step.
-        guard recorded == nil, records[oldest.id] != nil, !happened.contains(where: { $0.0.rawValue < id }) else { return }
-        guard let now = engine.oldestStream, now.id.rawValue < id || now == oldest else {
+    /// The stream that was the oldest has kept its pages, unless an older one has come back meanwhile, which may have ended in the same step, or unless
+    /// `mayLose` says so; and of a tenant's streams the younger and less urgent ones went first.
+    func check(
+        _ ages: AgeWatch, after happened: [(RequestID, GenerationEvent)] = [], mayLose: (RunningStream) -> Bool = { _ in false }
+    ) throws(Violation) {
+        guard let change = ages.change(in: engine) else { return }
+        if let (lost, kept) = change.wrong {
+            throw Violation(.theYoungestGivesWay, "request \(lost.id) of \(lost.tenant) gave up its pages, and request \(kept.id), which is younger or less urgent, kept them")
+        }
+        guard let oldest = change.oldest, let order = records[oldest.id]?.order else { return }
+        let others = happened.map(\.0) + (engine.streams.first.map { [$0.id] } ?? [])
+        guard others.contains(where: { records[$0].map { $0.order < order } ?? false }) || mayLose(oldest) else {
             throw Violation(.theOldestGoesOn, "request \(oldest.id) was the oldest that ran, and gave up its pages")
         }
     }
@@ -123,13 +122,19 @@ extension Simulation {
     func checkAfterStep() throws(Violation) {
         let counters = engine.counterSnapshot
         log.note(clock.now, step: counters.computedTokens)
+        try checkMemory()
         watch.note(served: counters.promptTokens + counters.generatedTokens, readsAdapters: adapters.nextEnd != nil)
         try checkPriorities(counters)
         // After every step: a tenant that had nothing to wait with for a moment has no claim from before it.
-        if comparesShares, let unfair = shares.unfairness(active: activeStreams, places: scenario.machine.configuration.runningRequests) {
+        if comparesShares, let unfair = shares.unfairness(active: activeStreams, places: mostRunning) {
             throw Violation(.tenantsAreServedFairly, unfair)
         }
+        let streams = counters.runningRequests > mostRunning ? engine.streams.count : 0
+        guard streams <= mostRunning else { throw Violation(.newcomersTakeLittle, "\(streams) streams run, and \(mostRunning) may") }
         guard steps % proofSteps == 0 else { return }
+        guard model.newcomersTime <= Self.newcomersShare * Double(clock.now) else {
+            throw Violation(.newcomersTakeLittle, "their own steps have taken \(model.newcomersTime / 1e9) of \(Double(clock.now) / 1e9) s from the others")
+        }
         engine.checkInvariants()
         let suspects = watch.suspects
         if !suspects.isEmpty {
@@ -152,6 +157,12 @@ extension Simulation {
         scenario.adapters.count == 0 && scenario.routing == nil
             && scenario.tenants.allSatisfy { $0.prefixTokens == 0 && $0.policy.maxRunning == nil && $0.policy.kv == PoolShare() && $0.policy.firstTokenObjective == nil }
     }
+
+    /// Somebody may run beside as many as may run while a step is left.
+    private var mostRunning: Int { scenario.machine.configuration.runningRequests + (scenario.machine.stepPieces > 1 ? 1 : 0) }
+
+    /// The engine spends a tenth of others' time on newcomers, as it foresees times, which it has to learn first.
+    private static let newcomersShare = 0.2
 
     /// More steps than computing could ever need.
     private static func mostSteps(_ counters: EngineCounters) -> Int { 20_000 + 64 * (counters.promptTokens + counters.generatedTokens) }
@@ -185,6 +196,11 @@ extension Simulation {
             throw Violation(.everyRequestEnds, "\(records.count) requests never end, and nothing will wake them: \(left.prefix(3).joined(separator: "; "))")
         }
         guard engine.isEmpty else { throw Violation(.everyRequestEnds, "the engine has requests that nobody asked for") }
+        let counters = engine.counterSnapshot
+        guard counters.abandonedWaves > 0 || model.begunRows == counters.computedTokens else {
+            throw Violation(.noRowIsComputedInVain, "passes were begun over \(model.begunRows) rows, and \(counters.computedTokens) were of use")
+        }
+        try checkMemoryAtTheEnd()
         for adapter in 0..<scenario.adapters.count where versions.isPresent(adapter) {
             guard (try? engine.unregisterAdapter(Workload.adapterName(adapter))) != nil else {
                 throw Violation(.nothingIsLeaked, "adapter \(adapter) is registered and unknown")

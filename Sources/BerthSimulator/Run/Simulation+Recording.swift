@@ -33,7 +33,7 @@ extension Simulation {
     /// Those who ask by themselves.
     func beginRecording() {
         guard let recorded else { return }
-        for (index, request) in recorded.recording.requests.enumerated() where request.after == nil { events.add(.recorded(index), at: request.nanoseconds) }
+        for (index, request) in recorded.recording.requests.enumerated() where request.after == nil { questions.add(.recorded(index), at: request.nanoseconds) }
     }
 
     func askRecorded(_ index: Int, at time: UInt64) {
@@ -48,6 +48,6 @@ extension Simulation {
         if let first = record.firstToken, record.tokens.count == record.request.maxTokens {
             self.recorded!.answers[index] = Recording.Answer(asked: Double(record.arrival) / 1e9, first: Double(first) / 1e9, end: Double(now) / 1e9)
         }
-        for follower in recorded.followers[index] { events.add(.recorded(follower), at: now + recorded.recording.requests[follower].nanoseconds) }
+        for follower in recorded.followers[index] { questions.add(.recorded(follower), at: now + recorded.recording.requests[follower].nanoseconds) }
     }
 }

@@ -18,11 +18,15 @@ public final class Simulation {
     let clock = VirtualClock()
     let pool: Pool
     let engine: Engine
+    let model: SimulatedModel
     let adapters: SimulatedAdapters
     let function: TokenFunction
     var report: SimulationReport
     var log: EventLog
+    /// What reaches the engine.
     var events = EventQueue()
+    /// When clients ask, and what for: each time makes an event of the engine's a little later.
+    var questions = EventQueue()
     var workload: Workload
     var versions: AdapterVersions
     var watch = StarvationWatch()
@@ -36,9 +40,14 @@ public final class Simulation {
     /// Of requests that have not ended.
     var records: [RequestID: RequestRecord] = [:]
     var lastID: UInt64 = 0
-    private var random: RandomSource
-    private var isPinned = false
-    var hasPinned = false
+    var random: RandomSource
+    /// The pool's limit, as it was moved last.
+    var limit: Int
+    var pressure = PressureWalk()
+    /// The first adapter is pinned; and its version that has been seen in memory since.
+    var isPinned = false
+    var pinnedInMemory: UInt64?
+    private var submissions = 0
     var steps = 0
     private var nextSample: UInt64 = 0
     private var sampledTokens: [Int]
@@ -61,13 +70,15 @@ public final class Simulation {
         let disk = SimulatedDisk(machine.disk, seed: mix(seed ^ 0xD15C))
         adapters = SimulatedAdapters(threads: machine.adapterReaders, disk: disk, scale: scale, clock: clock)
         function = TokenFunction(meanOutput: scenario.meanOutput, routing: scenario.routing)
-        let model = SimulatedModel(machine, function: function, adapters: adapters, compute: compute, clock: clock)
-        pool = try Pool(bytes: machine.pages * SimulatedAdapters.pageBytes, pageBytes: SimulatedAdapters.pageBytes)
-        pool.setShare(PoolShare(ceilingPages: machine.mostExpertPages), for: .expert)
+        model = SimulatedModel(machine, function: function, adapters: adapters, compute: compute, clock: clock)
+        let pageBytes = SimulatedAdapters.pageBytes
+        pool = try Pool(bytes: machine.pages * pageBytes, pageBytes: pageBytes, reserving: scenario.mostPages * pageBytes)
+        pool.setShare(machine.expertShare(scenario.routing), for: .expert)
+        limit = machine.pages
         let clock = clock
         let experts = scenario.routing.map { routing in
             ExpertSupply(
-                layers: Array(0..<routing.layers), expertsPerLayer: routing.experts, chosen: routing.chosen, bytes: machine.expertPages * SimulatedAdapters.pageBytes,
+                layers: Array(0..<routing.layers), expertsPerLayer: routing.experts, chosen: routing.chosen, bytes: machine.expertPages * pageBytes,
                 reader: SimulatedExperts(pages: machine.expertPages, disk: disk, scale: scale, clock: clock), expert: SimulatedExperts.expert(at:))
         }
         engine = Engine(
@@ -84,12 +95,13 @@ public final class Simulation {
         if scenario.tenants.contains(where: { $0.priorities.count > 1 }) {
             priorities = PriorityWatch(tenants: scenario.tenants.count, overtakings: machine.configuration.overtakings)
         }
-        shares = ShareWatch(weights: scenario.tenants.map(\.policy.weight), heldTokens: machine.heldTokens, longestPrompt: machine.contextLength)
+        shares = ShareWatch(weights: scenario.tenants.map(\.policy.weight), heldTokens: scenario.heldTokens, longestPrompt: machine.contextLength)
     }
 
     // MARK: the run
 
     public func run() -> SimulationReport {
+        engine.peek = { [unowned self] isWanted in hasCome(isWanted) }
         do {
             try begin()
             while try advance() {}
@@ -111,43 +123,42 @@ public final class Simulation {
         engine.setTenants(Dictionary(uniqueKeysWithValues: scenario.tenants.map { ($0.name, $0.policy) }))
         for adapter in 0..<scenario.adapters.count { try register(adapter) }
         for (tenant, load) in scenario.tenants.enumerated() {
-            for _ in 0..<load.arrivals.atOnce { events.add(.question(tenant: tenant), at: UInt64(load.begins * 1e9)) }
-            if let time = workload.nextArrival(of: tenant) { events.add(.arrival(tenant: tenant), at: time) }
+            for _ in 0..<load.arrivals.atOnce { questions.add(.question(tenant: tenant), at: UInt64(load.begins * 1e9)) }
+            if let time = workload.nextArrival(of: tenant) { questions.add(.arrival(tenant: tenant), at: time) }
         }
         beginRecording()
         schedule(.changeAdapter, every: scenario.faults.reloadSeconds)
         schedule(.changePin, every: scenario.faults.pinSeconds)
+        schedule(.changeLimit, every: scenario.faults.limitSeconds)
+        schedule(.changePressure, every: scenario.faults.pressureSeconds)
     }
 
     /// What has come, then a step; or the next thing's time. False where nothing will come any more.
     private func advance() throws(Violation) -> Bool {
+        askWhatIsDue()
         while let event = events.next(at: clock.now) { try take(event) }
         let reads = adapters.report(to: engine)
         if reads > 0 { log.tell(clock.now) { "\(reads) adapters were read" } }
         if samples > 0, clock.now >= nextSample { sample() }
         guard engine.hasWork || (engine.wakeTime.map { $0 <= clock.now } ?? false) else {
-            guard let next = [events.nextTime, adapters.nextEnd, engine.wakeTime].compactMap(\.self).min() else { return false }
+            guard let next = [questions.nextTime, events.nextTime, adapters.nextEnd, engine.wakeTime].compactMap(\.self).min() else { return false }
             clock.advance(to: next)
             return true
         }
-        let start = clock.now, oldest = engine.oldestStream
+        let start = clock.now, ages = AgeWatch(engine)
         let happened = engine.step(now: start)
         steps += 1
         // A step that computed nothing takes its time, too.
         if clock.now == start { clock.advance(by: scenario.machine.costs.step) }
+        try check(ages, after: happened)
         try takeEvents(happened)
-        if let oldest { try check(oldest: oldest, after: happened) }
         try checkAfterStep()
         return true
     }
 
     private func take(_ event: TimedEvent) throws(Violation) {
         switch event.kind {
-        case .arrival(let tenant):
-            request(of: tenant, at: event.time)
-            if let next = workload.nextArrival(of: tenant) { events.add(.arrival(tenant: tenant), at: next) }
-        case .question(let tenant): request(of: tenant, at: event.time)
-        case .recorded(let index): askRecorded(index, at: event.time)
+        case .arrival, .question, .recorded: preconditionFailure("a client's own time is no event of the engine's")
         case .submit(let plan, let arrival): submit(plan, arrival: arrival)
         case .cancel(let id): cancel(id)
         case .changeAdapter:
@@ -155,14 +166,44 @@ public final class Simulation {
             schedule(.changeAdapter, every: scenario.faults.reloadSeconds)
         case .restoreAdapter(let adapter): if !versions.isPresent(adapter) { try register(adapter) }
         case .changePin:
-            changePin()
+            try changePin()
             schedule(.changePin, every: scenario.faults.pinSeconds)
+        case .changeLimit:
+            try changeLimit()
+            schedule(.changeLimit, every: scenario.faults.limitSeconds)
+        case .changePressure:
+            try changePressure()
+            schedule(.changePressure, every: scenario.faults.pressureSeconds)
         }
     }
 
     // MARK: requests
 
-    /// A client asks; its request reaches the engine a little later.
+    /// Clients whose time has come ask: what they ask for reaches the engine a little later.
+    private func askWhatIsDue() {
+        while let event = questions.next(at: clock.now) {
+            switch event.kind {
+            case .arrival(let tenant):
+                request(of: tenant, at: event.time)
+                if let next = workload.nextArrival(of: tenant) { questions.add(.arrival(tenant: tenant), at: next) }
+            case .question(let tenant): request(of: tenant, at: event.time)
+            case .recorded(let index): askRecorded(index, at: event.time)
+            case .submit, .cancel, .changeAdapter, .restoreAdapter, .changePin, .changeLimit, .changePressure: preconditionFailure("clients ask, and do nothing else")
+            }
+        }
+    }
+
+    /// In the middle of a step the engine looks into the mailbox.
+    private func hasCome(_ isWanted: (GenerationRequest) -> Bool) -> Bool {
+        askWhatIsDue()
+        let hasCome = events.contains(by: clock.now) { if case .submit(let plan, _) = $0 { isWanted(plan.request) } else { false } }
+        if hasCome {
+            report.leftSteps += 1
+            log.tell(clock.now) { "the step is left for somebody who has come" }
+        }
+        return hasCome
+    }
+
     private func request(of tenant: Int, at time: UInt64) {
         guard let plan = workload.next(of: tenant) else { return }
         events.add(.submit(plan, arrival: time), at: time + UInt64(scenario.machine.costs.request))
@@ -173,8 +214,6 @@ public final class Simulation {
         if let seconds = plan.seconds { request.deadline = clock.now + UInt64(seconds * 1e9) }
         report.tenants[plan.tenant].requests += 1
         if plan.adapter != nil { report.adapterRequests += 1 }
-        let tokens = request.prompt.count + request.maxTokens
-        let mayBeRefused = records.count >= scenario.machine.configuration.queuedRequests || tokens > engine.capacityTokens(adapter: request.adapter)
         if request.serviceClass == .interactive {
             activeStreams[plan.tenant] += 1
             // Who may have little by its own rules waits for itself.
@@ -186,7 +225,11 @@ public final class Simulation {
             "request \(request.id) of \(request.tenant): \(request.prompt.count) + \(request.maxTokens) tokens"
                 + (request.adapter.map { ", adapter \($0)" } ?? "") + (request.serviceClass == .bulk ? ", bulk" : "") + (request.priority == 0 ? "" : ", priority \(request.priority)")
         }
-        records[request.id] = RequestRecord(plan, request, arrival: arrival, submitted: clock.now, mayBeRefused: mayBeRefused)
+        submissions += 1
+        records[request.id] = RequestRecord(
+            plan, request, arrival: arrival, submitted: clock.now, order: submissions, kvPages: kvPages(request),
+            cameTooMany: records.count >= scenario.machine.configuration.queuedRequests)
+        noteRoom(request.id)
         engine.submit(request, now: clock.now)
         if let patience = plan.patience { events.add(.cancel(request.id), at: clock.now + UInt64(patience)) }
     }
@@ -198,52 +241,13 @@ public final class Simulation {
         engine.cancel(id, now: clock.now)
     }
 
-    // MARK: adapters
-
-    private func register(_ adapter: Int) throws(Violation) {
-        let version = versions.replace(adapter, at: clock.now)
-        let range = scenario.adapters.pages
-        // Another version may have another size.
-        let pages = range.lowerBound + Int(mix(version ^ seed) % UInt64(range.count))
-        do throws(GenerationFailure) {
-            try engine.registerAdapter(Workload.adapterName(adapter), SimulatedAdapters.source(version: version, pages: pages))
-        } catch {
-            // A pinned version whose successor is too large stays.
-            versions.keepBefore(adapter)
-            guard hasPinned else { throw Violation(.failuresHaveCauses, "adapter \(adapter) was refused: \(error.message)") }
-        }
-        log.tell(clock.now) { "adapter a\(adapter) is version \(version), \(pages) pages" }
-        // Who fitted beside the version before may not fit beside this one.
-        let most = engine.capacityTokens(adapter: Workload.adapterName(adapter))
-        for (id, record) in records where record.plan.adapter == adapter && record.request.prompt.count + record.request.maxTokens > most {
-            records[id]!.mayBeRefused = true
-        }
-    }
-
-    private func changeAdapter() throws(Violation) {
-        guard scenario.adapters.count > 0 else { return }
-        let adapter = Int.random(in: 0..<scenario.adapters.count, using: &random)
-        if versions.isPresent(adapter), random.unit() < scenario.faults.removalChance {
-            versions.remove(adapter, at: clock.now)
-            do throws(GenerationFailure) { try engine.unregisterAdapter(Workload.adapterName(adapter)) } catch {
-                throw Violation(.failuresHaveCauses, "adapter \(adapter) could not be removed: \(error.message)")
-            }
-            log.tell(clock.now) { "adapter a\(adapter) is removed" }
-            events.add(.restoreAdapter(adapter), at: clock.now + UInt64(random.exponential() * scenario.faults.reloadSeconds * 1e9))
-        } else {
-            try register(adapter)
-        }
-    }
-
-    private func changePin() {
-        guard scenario.adapters.count > 0, versions.isPresent(0) else { return }
-        isPinned.toggle()
-        // Where the pool is too small for it, it says no.
-        if (try? engine.setPinned(Workload.adapterName(0), isPinned)) == nil { isPinned = false } else if isPinned { hasPinned = true }
+    /// Nobody is here, and nobody will come.
+    private var isOver: Bool {
+        records.isEmpty && questions.nextTime == nil && !events.contains(by: .max) { if case .submit = $0 { true } else { false } }
     }
 
     private func schedule(_ kind: TimedEvent.Kind, every seconds: Double) {
-        guard seconds > 0 else { return }
+        guard seconds > 0, !isOver else { return }
         let time = clock.now + UInt64(random.exponential() * seconds * 1e9)
         if Double(time) < scenario.seconds * 1e9 { events.add(kind, at: time) }
     }

@@ -16,6 +16,8 @@ struct TimedEvent: Comparable {
         case changeAdapter
         case restoreAdapter(Int)
         case changePin
+        case changeLimit
+        case changePressure
     }
 
     let time: UInt64
@@ -37,6 +39,12 @@ struct EventQueue {
     mutating func add(_ kind: TimedEvent.Kind, at time: UInt64) {
         made += 1
         heap.insert(TimedEvent(time: time, order: made, kind: kind))
+    }
+
+    /// Some event that is due is one of those wanted.
+    func contains(by time: UInt64, _ isWanted: (TimedEvent.Kind) -> Bool) -> Bool {
+        guard let nextTime, nextTime <= time else { return false }
+        return heap.unordered.contains { $0.time <= time && isWanted($0.kind) }
     }
 
     /// The next event that is due.

@@ -13,6 +13,18 @@ public struct Violation: Error, Sendable, Equatable, CustomStringConvertible {
         case nothingIsLeaked
         /// Of the streams that run the oldest keeps its pages, so that one always comes to its end.
         case theOldestGoesOn
+        /// Of a tenant's streams the less urgent gives up its pages first, of those as urgent the younger.
+        case theYoungestGivesWay
+        /// Nothing is leased beyond the pool's limit but for reads that were under way when it fell.
+        case theLimitHolds
+        /// What is withheld under pressure is left by whatever is idle, and disturbs nobody.
+        case pressureTakesWhatIsIdle
+        /// An adapter that is pinned and in memory stays there.
+        case thePinnedStay
+        /// Newcomers take one place at most beside those that there are, and their own steps a small part of the others' time.
+        case newcomersTakeLittle
+        /// Every row that a step begins is used: a step that is left goes on.
+        case noRowIsComputedInVain
         /// Nobody waits while others are served without end.
         case nobodyStarves
         /// A tenant's urgent requests go before its others, and one of these goes by age for so many.

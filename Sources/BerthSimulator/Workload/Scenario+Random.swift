@@ -26,6 +26,7 @@ extension Scenario {
         }
         if Int.random(in: 0..<6, using: &random) == 0 { scenario.faults.pinSeconds = scenario.seconds / 4 }
         scenario.drawPriorities(seed: seed)
+        scenario.moveMemory(&random)
         return scenario
     }
 
@@ -48,12 +49,74 @@ extension Scenario {
             load.policy.weight = [1, 1, 2, 3].randomElement(using: &random)!
             load.prompt = .uniform(1...Int.random(in: 4...50, using: &random))
             load.output = .uniform(1...Int.random(in: 4...50, using: &random))
+            // Some requests that take most of the pool, among many that take little.
+            if Bool.random(using: &random) { load.prompt = .skewed(median: 8, most: 150) }
             load.endsAtEndToken = Bool.random(using: &random)
             load.cancelShare = [0, 0.1].randomElement(using: &random)!
             scenario.tenants.append(load)
         }
         scenario.drawPriorities(seed: seed)
+        // These go on for long after `seconds` would have ended in a storm.
+        scenario.moveMemory(&random, every: 20)
         return scenario
+    }
+
+    /// A tenant with about as many streams as there are places, and others who ask for little now and then: steps are left for them.
+    static func crowd(seed: UInt64) -> Scenario {
+        var random = RandomSource(seed: mix(seed ^ 0xC503D))
+        var scenario = Scenario()
+        scenario.machine = .random(&random)
+        scenario.machine.pages = Int.random(in: 30...80, using: &random)
+        scenario.machine.stepPieces = [4, 8, 16].randomElement(using: &random)!
+        scenario.machine.configuration.runningRequests = Int.random(in: 9...16, using: &random)
+        scenario.machine.configuration.stepLogits = 16
+        scenario.machine.configuration.stepTokens = Int.random(in: 32...96, using: &random)
+        scenario.machine.configuration.queuedRequests = Limits.queuedRequests
+        scenario.machine.configuration.admissionRule = AdmissionRule.allCases.randomElement(using: &random)!
+        if Bool.random(using: &random) {
+            // Weights that take long to read, so that another pass is dear.
+            scenario.machine.costs.passes = CostTable([.init(rows: 1, nanoseconds: 80e6), .init(rows: 16, nanoseconds: 230e6), .init(rows: 96, nanoseconds: 1.03e9)])
+        }
+        scenario.seconds = scenario.machine.costs.passes.nanoseconds(rows: 16) / 1e9 * Double.random(in: 30...80, using: &random)
+        var many = TenantLoad(TenantName("t0")!, .clients(count: scenario.machine.configuration.runningRequests + Int.random(in: -1...4, using: &random), thinking: 0))
+        many.mostRequests = 48
+        (many.prompt, many.output) = (.uniform(1...20), .uniform(10...60))
+        many.endsAtEndToken = Bool.random(using: &random)
+        many.cancelShare = [0, 0.1].randomElement(using: &random)!
+        many.cancelSeconds = scenario.seconds / 10
+        scenario.tenants = [many]
+        for index in 1...Int.random(in: 1...3, using: &random) {
+            var few = TenantLoad(TenantName("t\(index)")!, .poisson(rate: Double.random(in: 4...40, using: &random) / scenario.seconds))
+            (few.prompt, few.output) = (.uniform(1...scenario.machine.configuration.stepTokens / 3), .uniform(1...Int.random(in: 1...12, using: &random)))
+            few.mostRequests = 40
+            few.policy.weight = [1, 1, 2].randomElement(using: &random)!
+            few.cancelShare = [0, 0.2].randomElement(using: &random)!
+            few.cancelSeconds = scenario.seconds / 50
+            // One that asks again at once: as much as may be had of the others' steps.
+            if Bool.random(using: &random) {
+                (few.arrivals, few.mostRequests, few.cancelShare) = (.clients(count: 1, thinking: 0), 60, 0)
+                (few.prompt, few.output) = (.uniform(1...8), .fixed(1))
+            }
+            scenario.tenants.append(few)
+        }
+        if Bool.random(using: &random) {
+            scenario.adapters = AdapterPopulation(count: 3, pages: 1...2)
+            for index in scenario.tenants.indices { (scenario.tenants[index].adapterShare, scenario.tenants[index].adapters) = (0.5, 0..<3) }
+            scenario.faults.reloadSeconds = scenario.seconds / 4
+        }
+        scenario.moveMemory(&random)
+        scenario.drawPriorities(seed: seed)
+        return scenario
+    }
+
+    /// In some of the runs the pool's limit moves, in some the machine gets short of memory.
+    private mutating func moveMemory(_ random: inout RandomSource, every seconds: Double? = nil) {
+        if Int.random(in: 0..<3, using: &random) == 0 {
+            faults.limitSeconds = seconds ?? self.seconds / Double.random(in: 1...8, using: &random)
+            let least = max(leastPages, machine.pages / 3)
+            faults.limitPages = least...max(least, machine.pages * 3 / 2)
+        }
+        if Int.random(in: 0..<3, using: &random) == 0 { faults.pressureSeconds = seconds.map { $0 / 4 } ?? self.seconds / Double.random(in: 4...32, using: &random) }
     }
 
     /// In half of the runs some tenants' requests are not all as urgent. Drawn from a source of its own: everything else is as without.
@@ -72,7 +135,7 @@ extension Scenario {
         self.routing = routing
         machine.expertPages = Int.random(in: 1...2, using: &random)
         let all = routing.layers * routing.experts * machine.expertPages
-        machine.pages += all / Int.random(in: 1...4, using: &random)
+        machine.pages += max(machine.expertShare(routing).floorPages, all / Int.random(in: 1...4, using: &random))
         if Bool.random(using: &random) { machine.mostExpertPages = max(1, all / 2) }
         // Two steps of the disk for each of the model.
         machine.disk.bytesPerSecond = Double(machine.pageBytes * machine.expertPages) / machine.costs.passes.nanoseconds(rows: 1) * 1e9 * 8
@@ -92,6 +155,7 @@ extension SimulatedMachine {
         configuration.adapterReads = Int.random(in: 1...3, using: &random)
         if Int.random(in: 0..<8, using: &random) == 0 { configuration.queuedRequests = 8 }
         machine.configuration = configuration
+        machine.stepPieces = [1, 4, 16].randomElement(using: &random)!
         // Sometimes the disk is much slower than a step, sometimes much faster.
         machine.disk.bytesPerSecond = Double(machine.pageBytes) * [20, 200, 20_000].randomElement(using: &random)!
         machine.disk.errorChance = [0, 0, 0.02, 0.2].randomElement(using: &random)!

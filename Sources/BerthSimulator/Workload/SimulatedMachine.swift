@@ -1,6 +1,7 @@
 // The machine of a simulation: its memory, its costs, its disk.
 
 import BerthEngine
+import BerthMemory
 
 public struct SimulatedMachine: Sendable {
     /// The pool's pages, and the bytes that one has on that machine. The arena has 4 KiB for each, whatever it stands for.
@@ -17,14 +18,20 @@ public struct SimulatedMachine: Sendable {
     /// Pages of one expert, where the model has them; and the most that all of them may take.
     public var expertPages = 1
     public var mostExpertPages = Int.max
+    /// Pieces of a step between which the engine looks whether somebody has come for whom the step is left. With experts there is one for each layer.
+    public var stepPieces = 8
 
     public init() {}
 
     /// Of a page: their records must fit one of the arena's.
     public static let mostBlockTokens = 128
 
-    /// Tokens that running requests can have at a time.
-    var heldTokens: Int { min(pages * blockTokens, configuration.runningRequests * contextLength) }
+    /// What experts may have of the pool, as the daemon has it: at least what a step of one row needs.
+    func expertShare(_ routing: ExpertRouting?) -> PoolShare {
+        guard let routing else { return PoolShare() }
+        let least = ExpertSupply.leastResident(chosen: routing.chosen, count: routing.layers * routing.experts) * expertPages
+        return PoolShare(floorPages: least, ceilingPages: max(least, mostExpertPages))
+    }
 }
 
 /// The adapters that there are. Each has its own size, by its number and the seed.
@@ -45,6 +52,11 @@ public struct Faults: Sendable {
     public var removalChance = 0.0
     /// Seconds between two pinnings or unpinnings of the first adapter, on average; 0 is never.
     public var pinSeconds = 0.0
+    /// Seconds between two moves of the pool's limit, on average; 0 is never. Each is to as many pages of these, the one as likely as the other.
+    public var limitSeconds = 0.0
+    public var limitPages = 1...1
+    /// Seconds between two words on how short of memory the machine is, on average; 0 is never.
+    public var pressureSeconds = 0.0
 
     public init() {}
 }
@@ -65,4 +77,14 @@ public struct Scenario: Sendable {
     public var seconds = 10.0
 
     public init() {}
+
+    /// The most that the pool's limit may become.
+    var mostPages: Int { faults.limitSeconds > 0 ? max(machine.pages, faults.limitPages.upperBound) : machine.pages }
+
+    /// Tokens that running requests can have at a time.
+    var heldTokens: Int { min(mostPages * machine.blockTokens, machine.configuration.runningRequests * machine.contextLength) }
+
+    /// What the pool keeps for requests and experts beside what is pinned.
+    var leastPages: Int { machine.expertShare(routing).floorPages + Self.leastRequestPages }
+    private static let leastRequestPages = 2
 }

@@ -45,9 +45,10 @@ struct SimulateCommand: AsyncParsableCommand {
         let result = await SeedSweep.run(seeds, workers: threads)
         let seconds = monotonicSeconds() - start
         print(
-            "seeds \(seeds.lowerBound) to \(seeds.upperBound - 1): \(result.requests) requests, \(result.tokens) tokens, \(result.preemptions) preemptions in "
-                + "\(fixed(seconds, 1)) s, \(fixed(Double(result.runs) / seconds, 0)) runs/s; decisions \(String(result.digest, radix: 16))")
+            "seeds \(seeds.lowerBound) to \(seeds.upperBound - 1): \(result.requests) requests, \(result.tokens) tokens, \(result.preemptions) preemptions, "
+                + "\(result.leftSteps) steps left, \(result.memoryMoves) moves of memory in \(fixed(seconds, 1)) s, \(fixed(Double(result.runs) / seconds, 0)) runs/s; decisions \(String(result.digest, radix: 16))")
         for (seed, violation) in result.violations { print("\(violation)\n    \(SeedSweep.command(seed: seed))") }
+        for (property, count) in result.broken.sorted(by: { $0.key.rawValue < $1.key.rawValue }) { print("\(property.rawValue) is broken by \(count) of \(result.runs) seeds") }
         if !result.violations.isEmpty { throw ExitCode.failure }
     }
 

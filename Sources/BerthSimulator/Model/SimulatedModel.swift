@@ -18,6 +18,9 @@ final class SimulatedModel: CausalModel {
     let expertPages: Int
     private(set) var provider: (any ExpertProvider)?
     private let logits: UnsafeMutablePointer<Float>
+    /// Nanoseconds that passes have computed, and of them those for weights that are read whatever the rows.
+    var computed = 0.0
+    var readWeights = 0.0
 
     /// What stands in a page for each of its tokens.
     struct Record {

@@ -87,7 +87,7 @@ let package = Package(
         tests(of: "BerthText", ["BerthCore"], fixtures: true),
         tests(of: "BerthModels", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText"], fixtures: true),
         tests(of: "BerthEngine", ["BerthCore", "BerthKernels", "BerthMemory", "BerthStore", "BerthText", "BerthModels"]),
-        tests(of: "BerthSimulator", ["BerthCore", "BerthKernels", "BerthEngine"]),
+        tests(of: "BerthSimulator", ["BerthCore", "BerthKernels", "BerthModels", "BerthEngine"]),
         tests(of: "BerthLoop", ["BerthCore"]),
         tests(of: "BerthHTTP", ["BerthCore", .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio")]),
         tests(of: "BerthBatches", ["BerthCore"]),

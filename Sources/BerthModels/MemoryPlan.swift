@@ -38,7 +38,7 @@ public struct MemoryPlan: Sendable, Equatable {
 }
 
 /// What a model will take in several arrangements. The list of its weights, which is the long part of the answer, is made once.
-public struct MemoryPlanner {
+public struct MemoryPlanner: Sendable {
     private let configuration: ModelConfiguration
     private let element: KVElement
     private let denseBytes: Int, weightBytes: Int

@@ -9,6 +9,6 @@ struct BerthBench: AsyncParsableCommand {
         commandName: "berth-bench", abstract: "Measure Berth against the machine's limits and against other servers.",
         subcommands: [
             KernelsCommand.self, ModelCommand.self, DivergenceCommand.self, StepsCommand.self, ReplayCommand.self, EconomyCommand.self, WaveCommand.self,
-            SimulateCommand.self, CalibrateCommand.self, RecordCommand.self, CompareCommand.self, LoadCommand.self, ProbeCommand.self, ChurnCommand.self,
+            SimulateCommand.self, CapacityCommand.self, CalibrateCommand.self, RecordCommand.self, CompareCommand.self, LoadCommand.self, ProbeCommand.self, ChurnCommand.self,
         ])
 }

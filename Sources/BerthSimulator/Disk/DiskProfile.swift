@@ -23,6 +23,8 @@ final class SimulatedDisk {
     private var random: RandomSource
     /// When the last byte of all reads so far has come.
     private var busyUntil = 0.0
+    /// In which bytes moved, of all reads so far. Nanoseconds.
+    private(set) var busy = 0.0
 
     init(_ profile: DiskProfile, seed: UInt64) {
         self.profile = profile
@@ -38,7 +40,9 @@ final class SimulatedDisk {
     func read(bytes: Double, at start: UInt64) -> Passage {
         var begin = Double(start) + profile.latency * (0.8 + 0.4 * random.unit())
         if random.unit() < profile.delayChance { begin += profile.delay }
-        busyUntil = max(begin, busyUntil) + bytes / profile.bytesPerSecond * 1e9
+        let moving = bytes / profile.bytesPerSecond * 1e9
+        busyUntil = max(begin, busyUntil) + moving
+        busy += moving
         return Passage(end: UInt64(busyUntil), fails: random.unit() < profile.errorChance)
     }
 }

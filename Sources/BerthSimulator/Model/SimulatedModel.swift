@@ -25,6 +25,9 @@ final class SimulatedModel: CausalModel {
     private(set) var newcomersTime = 0.0
     private(set) var provider: (any ExpertProvider)?
     private let logits: UnsafeMutablePointer<Float>
+    /// Nanoseconds that passes have computed, and of them those for weights that are read whatever the rows.
+    var computed = 0.0
+    var readWeights = 0.0
 
     /// What stands in a page for each of its tokens.
     struct Record {

@@ -46,6 +46,8 @@ final class SimulatedPass: InterruptiblePass {
     func advance() -> Bool {
         if piece == 0 { begin() }
         model.clock.advance(by: nanoseconds)
+        model.computed += nanoseconds
+        model.readWeights += model.costs.passes.points[0].nanoseconds / Double(pieces)
         if let routing = model.function.routing { passLayer(piece, routing) }
         piece += 1
         if piece < pieces { return true }
@@ -92,7 +94,10 @@ final class SimulatedPass: InterruptiblePass {
                     let number = order.experts[place]
                     let id = ExpertID(layer: layer, expert: number)
                     found[number] = SimulatedExperts.stamp(in: expert, of: id, pages: model.expertPages, look: place &+ batch.tokens.count)
-                    model.clock.advance(by: model.costs.expert + model.costs.expertRow * Double(uses[number]))
+                    let nanoseconds = model.costs.expert + model.costs.expertRow * Double(uses[number])
+                    model.clock.advance(by: nanoseconds)
+                    model.computed += nanoseconds
+                    model.readWeights += model.costs.expert
                 }
                 position += count
                 provider.finished(before: position)

@@ -40,6 +40,13 @@ public struct DurationHistogram: Sendable {
         return 0
     }
 
+    /// The part of all that is not longer than so many seconds; 1 of none.
+    public func share(within seconds: Double) -> Double {
+        guard count > 0 else { return 1 }
+        let last = Int(log2(max(seconds * 1e9, 1)) * Self.perOctave)
+        return Double(counts.prefix(last + 1).reduce(0, +)) / Double(count)
+    }
+
     /// Points of the distribution: seconds, and the part of all that does not exceed them.
     public var curve: [(seconds: Double, fraction: Double)] {
         var seen = 0

@@ -32,6 +32,8 @@ public struct SimulationReport: Sendable {
         public var kvPages: Int
         public var adapterPages: Int
         public var expertPages: Int
+        /// Of all uses: pages that are not kept merely because somebody may want them.
+        public var heldPages: Int
     }
 
     public var seed: UInt64
@@ -39,6 +41,8 @@ public struct SimulationReport: Sendable {
     public var tenants: [Tenant]
     public var counters = EngineCounters()
     public var experts: ExpertStatus?
+    /// Since the time that the run was told to measure from.
+    public var use = ResourceUse()
     /// Requests that found their adapter in memory, and all that have one.
     public var adapterRequests = 0
     public var samples: [Sample] = []
@@ -48,6 +52,8 @@ public struct SimulationReport: Sendable {
     public var leftSteps = 0
     public var memoryMoves = 0
     public var violation: Violation?
+    /// Nobody wanted to know how it went on.
+    public var isCutShort = false
     /// Of every event: equal numbers are equal decisions.
     public var digest: UInt64 = 0
 

@@ -20,6 +20,7 @@ public final class Simulation {
     let engine: Engine
     let model: SimulatedModel
     let adapters: SimulatedAdapters
+    private let disk: SimulatedDisk
     let function: TokenFunction
     var report: SimulationReport
     var log: EventLog
@@ -51,6 +52,8 @@ public final class Simulation {
     var steps = 0
     private var nextSample: UInt64 = 0
     private var sampledTokens: [Int]
+    /// What the run had taken of its machine when it was measured first.
+    private var unmeasured: ResourceUse?
 
     /// Steps between two proofs of the engine's sums.
     public var proofSteps = 16
@@ -58,6 +61,12 @@ public final class Simulation {
     public var comparedRequests: UInt64 = 1
     /// Moments that the report samples in the time in which requests come; 0 is none.
     public var samples = 0
+    /// Looked at now and then: says that nobody wants to know more of this run, which then ends as it stands.
+    public var isDecided: ((SimulationReport) -> Bool)?
+    /// Steps between two looks.
+    private static let decisionSteps = 64
+    /// The report's use of the machine is from here on. Nanoseconds.
+    public var measuredFrom: UInt64 = 0
 
     /// - Parameters:
     ///   - compute: one thread; shared by runs of one thread.
@@ -68,6 +77,7 @@ public final class Simulation {
         let machine = scenario.machine
         let scale = Double(machine.pageBytes) / Double(SimulatedAdapters.pageBytes)
         let disk = SimulatedDisk(machine.disk, seed: mix(seed ^ 0xD15C))
+        self.disk = disk
         adapters = SimulatedAdapters(threads: machine.adapterReaders, disk: disk, scale: scale, clock: clock)
         function = TokenFunction(meanOutput: scenario.meanOutput, routing: scenario.routing)
         model = SimulatedModel(machine, function: function, adapters: adapters, compute: compute, clock: clock)
@@ -104,8 +114,12 @@ public final class Simulation {
         engine.peek = { [unowned self] isWanted in hasCome(isWanted) }
         do {
             try begin()
-            while try advance() {}
-            try checkTheEnd()
+            while try advance() {
+                guard let isDecided, steps % Self.decisionSteps == 0, isDecided(report) else { continue }
+                report.isCutShort = true
+                break
+            }
+            if report.isCutShort { engine.cancelAll(now: clock.now) } else { try checkTheEnd() }
         } catch {
             report.violation = error
             // As the host does it: an engine goes when nobody is left in it.
@@ -114,6 +128,7 @@ public final class Simulation {
         report.seconds = Double(clock.now) / 1e9
         report.counters = engine.counterSnapshot
         if case .experts(let status) = engine.perform(.experts) { report.experts = status }
+        report.use = use - (unmeasured ?? use)
         report.digest = log.digest
         report.answers = recorded?.answers ?? []
         return report
@@ -140,6 +155,7 @@ public final class Simulation {
         let reads = adapters.report(to: engine)
         if reads > 0 { log.tell(clock.now) { "\(reads) adapters were read" } }
         if samples > 0, clock.now >= nextSample { sample() }
+        if unmeasured == nil, clock.now >= measuredFrom { unmeasured = use }
         guard engine.hasWork || (engine.wakeTime.map { $0 <= clock.now } ?? false) else {
             guard let next = [questions.nextTime, events.nextTime, adapters.nextEnd, engine.wakeTime].compactMap(\.self).min() else { return false }
             clock.advance(to: next)
@@ -254,6 +270,10 @@ public final class Simulation {
 
     // MARK: samples
 
+    private var use: ResourceUse {
+        ResourceUse(seconds: Double(clock.now) / 1e9, computeSeconds: model.computed / 1e9, weightSeconds: model.readWeights / 1e9, diskSeconds: disk.busy / 1e9)
+    }
+
     private func sample() {
         let step = UInt64(scenario.seconds * 1e9 / Double(samples))
         nextSample = (clock.now / step + 1) * step
@@ -263,7 +283,8 @@ public final class Simulation {
             SimulationReport.Sample(
                 seconds: Double(clock.now) / 1e9, tokens: zip(tokens, sampledTokens).map { $0 - $1 }, running: counters.runningRequests,
                 waiting: counters.waitingRequests, kvPages: pool.kv.published, adapterPages: pool.adapter.published + pool.adapter.reserved,
-                expertPages: pool.expert.published + pool.expert.reserved))
+                expertPages: pool.expert.published + pool.expert.reserved,
+                heldPages: [pool.kv, pool.adapter, pool.activation].reduce(0) { $0 + $1.published + $1.reserved - $1.cached }))
         sampledTokens = tokens
     }
 }

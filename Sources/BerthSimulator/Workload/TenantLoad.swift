@@ -37,6 +37,10 @@ public struct TenantLoad: Sendable {
     public var adapterShare = 0.0
     public var adapters: Range<Int> = 0..<0
     public var zipf = 1.0
+    /// In place of Zipf's law: how often each of `adapters` is chosen, in proportion.
+    public var popularity: [Double] = []
+    /// In place of chance: the adapters of the requests, one after the other.
+    public var adaptersInTurn: [Int] = []
     /// Prompts begin with one of so many texts of so many tokens.
     public var prefixes = 1
     public var prefixTokens = 0
@@ -56,17 +60,21 @@ public struct TenantLoad: Sendable {
     }
 }
 
-/// Numbers from 0 by Zipf's law: the k-th is chosen with a chance in proportion to 1/k^exponent.
+/// Numbers from 0 by Zipf's law: the k-th is chosen with a chance in proportion to 1/k^exponent. Or with chances in proportion to any weights.
 package struct ZipfChoice {
     private let sums: [Double]
 
-    package init(count: Int, exponent: Double) {
+    package init(count: Int, exponent: Double) { self.init(weights: Self.weights(count: count, exponent: exponent)) }
+
+    package init(weights: [Double]) {
         var sum = 0.0
-        sums = (0..<count).map { number in
-            sum += 1 / pow(Double(number + 1), exponent)
+        sums = weights.map { weight in
+            sum += weight
             return sum
         }
     }
+
+    package static func weights(count: Int, exponent: Double) -> [Double] { (0..<count).map { 1 / pow(Double($0 + 1), exponent) } }
 
     package func draw(_ random: inout RandomSource) -> Int {
         let wanted = random.unit() * (sums.last ?? 0)

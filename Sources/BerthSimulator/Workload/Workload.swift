@@ -35,7 +35,8 @@ struct Workload {
         tenants = scenario.tenants
         seconds = scenario.seconds
         sources = scenario.tenants.enumerated().map { index, load in
-            Source(random: RandomSource(seed: mix(seed ^ UInt64(index) << 32)), adapters: ZipfChoice(count: load.adapters.count, exponent: load.zipf))
+            let choice = load.popularity.isEmpty ? ZipfChoice(count: load.adapters.count, exponent: load.zipf) : ZipfChoice(weights: load.popularity)
+            return Source(random: RandomSource(seed: mix(seed ^ UInt64(index) << 32)), adapters: choice, time: load.begins)
         }
     }
 
@@ -61,13 +62,14 @@ struct Workload {
         guard sources[tenant].made < load.mostRequests else { return nil }
         sources[tenant].made += 1
         lastID += 1
-        return sources[tenant].random.request(id: lastID, load, tenant: tenant, sources[tenant].adapters)
+        let made = sources[tenant].made, turns = load.adaptersInTurn
+        return sources[tenant].random.request(id: lastID, load, tenant: tenant, sources[tenant].adapters, adapter: turns.isEmpty ? nil : turns[(made - 1) % turns.count])
     }
 }
 
 extension RandomSource {
-    fileprivate mutating func request(id: UInt64, _ load: TenantLoad, tenant: Int, _ choice: ZipfChoice) -> PlannedRequest {
-        let adapter = unit() < load.adapterShare ? load.adapters.lowerBound + choice.draw(&self) : nil
+    fileprivate mutating func request(id: UInt64, _ load: TenantLoad, tenant: Int, _ choice: ZipfChoice, adapter named: Int?) -> PlannedRequest {
+        let adapter = named ?? (unit() < load.adapterShare ? load.adapters.lowerBound + choice.draw(&self) : nil)
         var prompt: [Int32] = []
         if load.prefixTokens > 0 {
             var text = RandomSource(seed: mix(UInt64(tenant) << 32 ^ next() % UInt64(load.prefixes)))

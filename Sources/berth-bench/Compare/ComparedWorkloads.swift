@@ -42,6 +42,16 @@ struct ComparedWorkloads {
         return plans
     }
 
+    /// Requests that come by themselves at a rate, of the lengths that questions of capacity have.
+    /// - Parameter number: another one for each workload of a daemon, which would find the prompts of the one before in its memory.
+    func plan(_ number: Int, rate: Double, prompt: Int, output: Int) -> Recording {
+        var load = load(
+            .poisson(rate: rate), requests: max(1, Int(200 * size)), prompt: .skewed(median: prompt, most: machine.contextLength / 2),
+            output: .skewed(median: output, most: machine.contextLength / 2))
+        if !machine.adapterPages.isEmpty { (load.adapterShare, load.adapters, load.zipf) = (1, 0..<machine.adapterPages.count, 1) }
+        return Recording(name: "\(fixed(rate, 3))/s", seed: seed &+ UInt64(number), loads: [load])
+    }
+
     private func plan(_ number: Int, _ loads: [TenantLoad]) -> Recording {
         let loads = loads.map { load in
             var load = load

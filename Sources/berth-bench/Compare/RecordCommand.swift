@@ -14,7 +14,7 @@ struct RecordCommand: AsyncParsableCommand {
         commandName: "record", abstract: "Record workloads against a running daemon, for compare.",
         discussion: """
             What the daemon does not tell must be said as it was said to the daemon: the checkpoint, --weights, --kv, --max-running and --max-batch-tokens. \
-            The adapters that it has are asked for by Zipf's law. See Scripts/compare, which calibrates, starts a daemon, records and compares.
+            The adapters that it has are asked for by Zipf's law. With --rates there is one workload for each of these rates, of --lengths, instead of those that are made for the machine. See Scripts/compare, which calibrates, starts a daemon, records and compares.
             """)
 
     @Argument(help: "The daemon's checkpoint.") var directory: String
@@ -26,13 +26,22 @@ struct RecordCommand: AsyncParsableCommand {
     @Option(help: "The daemon's admin socket.") var adminSocket: String = BerthAdmin.defaultSocketPath
     @Option(help: "Costs as calibrate writes them, which say how much load there should be.") var costs: String
     @Option(help: "Workloads, comma-separated: \(ComparedWorkloads.names.joined(separator: ", ")); without it all that the daemon can serve.") var only: String?
+    @Option(help: "Instead of these workloads: so many requests per second that come by themselves, comma-separated.") var rates: String?
+    @Option(help: "With --rates: tokens of a prompt and of an output, in the middle; as capacity has them.") var lengths = "200,100"
     @Option(help: "Scales the number of requests.") var size = 1.0
     @Option(help: "Seed of prompts and arrivals.") var seed: UInt64 = 1
     @Option(help: "Write the recordings into this file.") var output: String
 
     func validate() throws {
         guard (1...4096).contains(maxRunning), (1...1 << 16).contains(maxBatchTokens), size > 0, size <= 100 else { throw ValidationError("counts must be positive") }
+        if let rates, Self.rates(rates) == nil { throw ValidationError("--rates are numbers above 0, comma-separated") }
+        guard counts(lengths, upTo: 1 << 20)?.count == 2 else { throw ValidationError("--lengths are two numbers of tokens") }
         if let unknown = wanted?.first(where: { !ComparedWorkloads.names.contains($0) }) { throw ValidationError("there is no workload \(unknown)") }
+    }
+
+    private static func rates(_ list: String) -> [Double]? {
+        let rates = list.split(separator: ",", omittingEmptySubsequences: false).compactMap { Double($0) }
+        return !rates.isEmpty && rates.allSatisfy { $0 > 0 && $0 < 1e6 } && rates.count == list.split(separator: ",", omittingEmptySubsequences: false).count ? rates : nil
     }
 
     private var wanted: [String]? { only.map { $0.split(separator: ",").map(String.init) } }
@@ -46,9 +55,10 @@ struct RecordCommand: AsyncParsableCommand {
         guard let word = try await client.tokenize("a", addsSpecialTokens: false).last else { throw BenchError("the daemon has no token for 'a'") }
         let recorder = LoadRecorder(client: client, adapters: adapters, word: word)
         var recordings = Recordings(machine: machine, workloads: [])
-        for plan in try workloads.plans() where wanted?.contains(plan.name) ?? true {
-            recordings.workloads.append(try await recorder.run(plan))
-        }
+        let tokens = counts(lengths, upTo: 1 << 20)!
+        let plans = try rates.flatMap(Self.rates).map { $0.enumerated().map { workloads.plan($0, rate: $1, prompt: tokens[0], output: tokens[1]) } }
+            ?? workloads.plans().filter { wanted?.contains($0.name) ?? true }
+        for plan in plans { recordings.workloads.append(try await recorder.run(plan)) }
         try TextFile.write(recordings.json.text + "\n", to: output)
     }
 

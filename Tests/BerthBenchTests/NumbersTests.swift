@@ -20,6 +20,7 @@ import Testing
 
     @Test func statistics() {
         #expect(median([3, 1, 2]) == 2 && median([4, 1, 2, 3]) == 2.5 && median([]) == 0)
+        #expect(mean([1, 2, 6]) == 3 && mean([]) == 0 && standardError([1, 3, 5]) == (4.0 / 3).squareRoot() && standardError([7]) == 0)
         #expect(percentile(0.99, of: (1...100).map(Double.init)) == 99 && percentile(0.5, of: [1, 2]) == 1 && percentile(1, of: [7]) == 7)
         #expect(counts("1,16", upTo: 16) == [1, 16] && counts("1,x", upTo: 9) == nil && counts("", upTo: 9) == nil && counts("10", upTo: 9) == nil)
     }

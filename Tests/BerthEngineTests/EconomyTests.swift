@@ -174,4 +174,20 @@ import Testing
         }
         #expect((0..<100).map(ReuseChances.kind).max() == 7 && [0, 3, 4, 8, 16, 40].map(ReuseChances.kind) == [0, 3, 4, 5, 6, 7])
     }
+
+    /// Of a kind that is wanted soon, those that are overdue are taken for finished with: their chance falls faster than that of a kind that takes its time.
+    @Test(arguments: [UInt64(1), 2, 3]) func whoIsOverdueIsFinishedWith(seed: UInt64) {
+        var random = RandomSource(seed: seed)
+        var chances = ReuseChances()
+        #expect((0..<8).allSatisfy { chances.chance(kind: $0, idleSteps: 50) == chances.chance(kind: 0, idleSteps: 50) }, "nothing is known yet")
+        let leaving = 400.0
+        for _ in 0..<4000 {
+            for (reuses, rate) in [(1, 1.5), (2, 0.1)] {
+                let wanted = 40 * pow(1 - random.unit(), -1 / rate)
+                chances.learn(reuses: reuses, idleSteps: Int(min(wanted, leaving)), wasWanted: wanted < leaving)
+            }
+        }
+        func fall(_ kind: Int) -> Double { chances.chance(kind: kind, idleSteps: 99) / chances.chance(kind: kind, idleSteps: 1599) }
+        #expect(fall(1) > 32 && fall(2) < 24, "seed \(seed): \(fall(1)) and \(fall(2)); the time alone is 16")
+    }
 }

@@ -113,6 +113,21 @@ import Testing
         #expect(harness.engine.counterSnapshot.computedTokens == 100 + 9 * 1 + 10 * 3 + 20 * 11)
     }
 
+    /// A page on which several requests stand is its tenant's once.
+    @Test func sharedPagesAreCountedOnce() throws {
+        let harness = try Harness(pages: 200)
+        for id in 1...4 as ClosedRange<UInt64> { harness.submit(request(id, prompt(100) + [Int32(id), 9])) }
+        var mostShared = 0
+        for _ in 0..<200 where !harness.engine.requests.isEmpty {
+            harness.step()
+            let picture = harness.engine.poolPicture
+            let held = picture.tenants.values.reduce(0, +), byRequest = picture.holders.reduce(0) { $0 + ($1.kind == .request ? $1.pages : 0) }
+            #expect(held == picture.classes.first { $0.use == .kv }?.inUse)
+            mostShared = max(mostShared, byRequest - held)
+        }
+        #expect(harness.engine.requests.isEmpty && mostShared > 0)
+    }
+
     /// Whoever waits for a beginning does not wait for ever: its owner may be cancelled or fail.
     @Test func theNextComputesWhatTheFirstLeaves() throws {
         var configuration = EngineConfiguration()

@@ -2,6 +2,7 @@
 
 import BerthClient
 import BerthCore
+import Glibc
 import Testing
 
 @testable import BerthServer
@@ -27,5 +28,27 @@ import Testing
         #expect(report.peaks?.early == 100 << 20 && report.peaks?.late == 140 << 20)
         report.problems = ["memory grew"]
         #expect(report.lines.last == "LOST: memory grew" && report.json["problems"] == ["memory grew"])
+    }
+
+    /// One descriptor that was not there before is a loss, whatever else was closed meanwhile.
+    @Test func aLostDescriptorIsNamed() async throws {
+        var before = Descriptors()
+        for target in ["/var/lib/berth/state", "socket:[4711]", "socket:[4712]", "anon_inode:[eventpoll]", "anon_inode:inotify", "pipe:[3]"] { before.count(target) }
+        #expect(before.total == 6 && before.text == "1 eventpoll, 1 file, 1 inotify, 1 pipe, 2 socket")
+        var after = Descriptors()
+        for target in ["/var/lib/berth/state", "/tmp/adapter (deleted)", "socket:[4713]", "anon_inode:[eventpoll]"] { after.count(target) }
+        #expect(after.more(than: before) == ["descriptors: 2 of kind file and not 1"] && before.more(than: before).isEmpty)
+        // This process's own: a file that is opened shows. Other tests run beside this one, so nothing is said of the sum.
+        let (read, write) = try pipes()
+        let own = try #require(ProcessFiles(pid: Int(getpid())).descriptors)
+        #expect(own.byKind["pipe"] ?? 0 >= 2)
+        close(read)
+        close(write)
+    }
+
+    private func pipes() throws -> (Int32, Int32) {
+        var ends: [Int32] = [0, 0]
+        try #require(pipe(&ends) == 0)
+        return (ends[0], ends[1])
     }
 }

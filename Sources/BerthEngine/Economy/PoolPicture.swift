@@ -51,7 +51,7 @@ public struct PoolPicture: Sendable, Equatable {
     public var classes: [Class] = []
     /// Those with the most pages, most first.
     public var holders: [Holder] = []
-    /// Pages of running requests by tenant.
+    /// Pages of running requests by tenant, each once, however many of its requests stand on it.
     public var tenants: [TenantName: Int] = [:]
     public var evictions: [Eviction: Int] = [:]
     /// Requests with an adapter, and those of them that did not have to wait for it.
@@ -89,7 +89,7 @@ extension Engine {
         let rows = pool.pageCount(of: .activation)
         if rows > 0 { holders.append(.init(kind: .wave, name: "rows", state: .used, pages: rows)) }
         picture.holders = Array(holders.sorted { ($1.pages, $0.kind.rawValue, $0.name) < ($0.pages, $1.kind.rawValue, $1.name) }.prefix(Limits.poolHolders))
-        for request in requests { picture.tenants[request.request.tenant, default: 0] += request.pages.count }
+        for (tenant, requests) in Dictionary(grouping: requests, by: \.request.tenant) { picture.tenants[tenant] = Set(requests.flatMap(\.pages)).count }
         picture.evictions = economy.evictions
         picture.adapters = registry.lookups
         return picture

@@ -6,6 +6,12 @@
 // survival times with censoring: that an object had to leave says nothing of what would have become of it, and a kind that leaves early is not thought
 // the worse of for that). Only what happens at ages at which objects do leave counts. How soon those are wanted that nobody thinks of letting go is of no use here:
 // where what is popular changes, what was used most a while ago is not what will be.
+//
+// Nor is everything that was left waited for: a part of each kind is finished with, and nobody says so. The longer one that used to be wanted soon has not been, the
+// likelier it is one of those (customers who have silently gone: Schmittlein, Morrison and Colombo 1987; Fader, Hardie and Lee 2005). So a rate that was earned
+// before everything changed does not hold room for what nobody will ask for: its chance falls faster than others' once it is overdue. How large that part
+// is of a kind is learned, too, by the same reckoning: who had to leave after so long counts as finished as far as that is likely. Where
+// nothing is known yet it is a fifth, and all kinds are alike, which leaves recency and costs to decide.
 
 import Glibc
 
@@ -17,26 +23,60 @@ struct ReuseChances {
     private static let youngest = 0.25
     private static let mostExposure = 2000.0
 
-    /// Of each kind: how many were wanted, and how long they could have been. Decayed. It begins with what a moment's experience would be.
-    private var counts = [(wanted: Double, exposure: Double)](repeating: (1, 4), count: Self.kinds)
+    /// What has become of those of one kind. Numbers are decayed, and begin with what a moment's experience would be.
+    private struct Kind {
+        /// How many were wanted, and how long they could have been.
+        var wanted = 1.0
+        var exposure = 4.0
+        /// Of those that were left, who was waited for and who was finished with, as far as can be told.
+        var awaited = 40.0
+        var finished = 10.0
+
+        var rate: Double { wanted / exposure }
+
+        /// That one is waited for still which could have been wanted for so long and was not.
+        func isAwaited(after exposure: Double) -> Double {
+            let silent = awaited * exp(-rate * exposure)
+            return silent / (silent + finished)
+        }
+
+        /// One was wanted after so long, or had to leave.
+        mutating func learn(after exposure: Double, wasWanted: Bool) {
+            if self.exposure >= ReuseChances.mostExposure {
+                (wanted, self.exposure, awaited, finished) = (wanted / 2, self.exposure / 2, awaited / 2, finished / 2)
+            }
+            let isAwaited = wasWanted ? 1 : isAwaited(after: exposure)
+            awaited += isAwaited
+            finished += 1 - isAwaited
+            // Who was finished with could not have been wanted.
+            self.exposure += isAwaited * exposure
+            if wasWanted { wanted += 1 }
+        }
+    }
+
+    private var known = Array(repeating: Kind(), count: Self.kinds)
     /// At which objects had to leave of late; 0 before the first.
     private var leavingAge = 0.0
 
     /// Objects of a kind are alike.
     static func kind(reuses: Int) -> Int { reuses < 4 ? reuses : min(kinds - 1, Int.bitWidth - reuses.leadingZeroBitCount + 1) }
 
-    /// An object that was left so many steps ago is wanted again, or has to leave.
+    private static func age(idleSteps: Int) -> Double { Double(1 + max(0, idleSteps)) }
+
+    /// How much of its age counts, as a logarithm; 0 where it is too young.
+    private func exposure(age: Double) -> Double { max(0, log(age / max(1, leavingAge * Self.youngest))) }
+
+    /// An object of so many reuses that was left so many steps ago is wanted again, or has to leave.
     mutating func learn(reuses: Int, idleSteps: Int, wasWanted: Bool) {
-        let age = Double(1 + max(0, idleSteps))
+        let age = Self.age(idleSteps: idleSteps)
         if !wasWanted { leavingAge = leavingAge == 0 ? age : 0.99 * leavingAge + 0.01 * age }
-        let exposure = log(age / max(1, leavingAge * Self.youngest))
-        guard exposure > 0 else { return }
-        let kind = Self.kind(reuses: reuses)
-        if counts[kind].exposure >= Self.mostExposure { counts[kind] = (counts[kind].wanted / 2, counts[kind].exposure / 2) }
-        counts[kind].exposure += exposure
-        if wasWanted { counts[kind].wanted += 1 }
+        let exposure = exposure(age: age)
+        if exposure > 0 { known[Self.kind(reuses: reuses)].learn(after: exposure, wasWanted: wasWanted) }
     }
 
     /// That the next step wants an object of a kind that was left so many steps ago.
-    func chance(kind: Int, idleSteps: Int) -> Double { min(1, counts[kind].wanted / counts[kind].exposure / Double(1 + max(0, idleSteps))) }
+    func chance(kind: Int, idleSteps: Int) -> Double {
+        let age = Self.age(idleSteps: idleSteps)
+        return min(1, known[kind].rate / age * known[kind].isAwaited(after: exposure(age: age)))
+    }
 }

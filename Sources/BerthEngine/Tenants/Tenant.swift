@@ -12,7 +12,8 @@ final class Tenant {
     var isConfigured: Bool
     private var interactive = Standing()
     private var bulk = Standing()
-    /// Requests in the running set and their pages, as they were counted last (`Tenants.count`).
+    /// Requests in the running set and their pages, as they were counted last (`Tenants.count`). A page on which several stand counts for each: so much each would
+    /// take by itself, and so much shares and bounds are about.
     var running = 0
     var pages = 0
     /// Requests that have not ended.

@@ -76,12 +76,11 @@ final class MemoryGovernor: MemoryService {
 
     func setLimit(_ size: ByteSize, reply: @escaping @Sendable (Result<MemoryStatus, APIError>) -> Void) {
         queue.async { [self] in
-            let (bounded, warning) = Self.bounded(size, group: group.limit, most: most)
-            if let warning { logger.warning("\(warning)") }
-            move(to: bounded, wanted: size) { [self] failure in
+            let target = target(size)
+            move(to: target) { [self] failure in
                 if let failure { return reply(.failure(failure)) }
                 var status = current
-                status.warnings = (warning.map { [$0] } ?? []) + status.warnings
+                status.warnings = (target.warning.map { [$0] } ?? []) + status.warnings
                 reply(.success(status))
             }
         }
@@ -94,10 +93,7 @@ final class MemoryGovernor: MemoryService {
                 return state.configured != size
             }
             guard isNew else { return }
-            let wanted = size ?? Machine.defaultMemory
-            let (bounded, warning) = Self.bounded(wanted, group: group.limit, most: most)
-            if let warning { logger.warning("\(warning)") }
-            move(to: bounded, wanted: wanted) { [logger] failure in
+            move(to: target(size ?? Machine.defaultMemory)) { [logger] failure in
                 if let failure { logger.error("the memory limit stays as it is: \(failure.message)") }
             }
         }
@@ -140,11 +136,27 @@ final class MemoryGovernor: MemoryService {
         }
     }
 
-    /// `completion` runs on the queue.
-    private func move(to size: ByteSize, wanted: ByteSize, completion: @escaping @Sendable (APIError?) -> Void) {
+    /// A limit that is wanted, and what can be had of it.
+    private struct Target {
+        var wanted: ByteSize
+        var size: ByteSize
+        var warning: String?
+    }
+
+    /// What can be had now.
+    private func target(_ wanted: ByteSize) -> Target {
+        let limit = group.limit
+        state.withLock { $0.groupLimit = limit }
+        let (size, warning) = Self.bounded(wanted, group: limit, most: most)
+        return Target(wanted: wanted, size: size, warning: warning)
+    }
+
+    /// Says what cannot be had, and moves to what can. `completion` runs on the queue.
+    private func move(to target: Target, completion: @escaping @Sendable (APIError?) -> Void) {
+        if let warning = target.warning { logger.warning("\(warning)") }
         let moved: MemoryBudget
         do {
-            moved = try state.withLock { $0.budget }.moved(to: size)
+            moved = try state.withLock { $0.budget }.moved(to: target.size)
         } catch {
             return completion(APIError(.badRequest, "\(error)", parameter: "size", code: "memory_too_small"))
         }
@@ -154,7 +166,7 @@ final class MemoryGovernor: MemoryService {
                     return completion(APIError(.badRequest, "The limit stays as it is: \(failure.message).", parameter: "size", code: "memory_too_small"))
                 }
                 let before = state.withLock { state in
-                    defer { (state.budget, state.wanted, state.impossible) = (moved, wanted, nil) }
+                    defer { (state.budget, state.wanted, state.impossible) = (moved, target.wanted, nil) }
                     return state.budget
                 }
                 openEnded.withLock { $0 = moved.openEndedTokens }
@@ -170,19 +182,14 @@ final class MemoryGovernor: MemoryService {
 
     /// The control group's bound may change under the daemon: the limit stays below it, and comes back to what is wanted.
     private func followGroup() {
-        let limit = group.limit
-        let (wanted, total, isMoving) = state.withLock { state in
-            state.groupLimit = limit
-            return (state.wanted, state.budget.total, state.isMoving)
-        }
-        let (bounded, warning) = Self.bounded(wanted, group: limit, most: most)
-        guard bounded.bytes != total, !isMoving, state.withLock({ $0.impossible }) != bounded.bytes else { return }
-        if let warning { logger.warning("\(warning)") }
+        let (wanted, total, isMoving, impossible) = state.withLock { ($0.wanted, $0.budget.total, $0.isMoving, $0.impossible) }
+        let target = target(wanted)
+        guard target.size.bytes != total, !isMoving, impossible != target.size.bytes else { return }
         state.withLock { $0.isMoving = true }
-        move(to: bounded, wanted: wanted) { [self] failure in
+        move(to: target) { [self] failure in
             state.withLock { state in
                 state.isMoving = false
-                if failure != nil { state.impossible = bounded.bytes }
+                if failure != nil { state.impossible = target.size.bytes }
             }
             if let failure { logger.error("the kernel may end this process: \(failure.message)") }
         }

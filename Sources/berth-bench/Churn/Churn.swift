@@ -57,7 +57,7 @@ struct Churn: Sendable {
         let memory = try await admin.memory()
         guard let limit = memory["limit_bytes"]?.int, let least = memory["least_bytes"]?.int else { throw BenchError("the daemon does not tell its memory") }
         let probes = try await makeProbes(models)
-        let before = process?.descriptors
+        let before = try await process?.quietDescriptors()
 
         await withTaskGroup(of: Void.self) { group in
             for index in 0..<streams { group.addTask { await stream(index, models, context: context, state) } }
@@ -76,10 +76,9 @@ struct Churn: Sendable {
         _ = try await admin.setMemory(bytes: limit)
         report.problems += try await leftOver()
         report.problems += try await probes.asyncFilter { try await client.complete($0.request).text != $0.text }.map { "the answer to \($0.request.model ?? "base") has changed" }
-        if let before, let after = process?.descriptors {
+        if let before, let after = try await process?.quietDescriptors() {
             report.descriptors = (before, after)
-            // Connections that have just been closed may still be open on the daemon's side.
-            if after > before + 4 { report.problems.append("\(after - before) descriptors") }
+            report.problems += after.more(than: before)
         }
         if let peaks = report.peaks, Double(peaks.late) > Double(peaks.early) * 1.03 + Double(8 << 20) {
             report.problems.append("memory grew from \(ByteSize(bytes: peaks.early)) to \(ByteSize(bytes: peaks.late))")

@@ -7,7 +7,8 @@ struct ChurnReport: Sendable {
     var counts = ChurnCounts()
     /// Bytes, once a second.
     var resident: [Int] = []
-    var descriptors: (before: Int, after: Int)?
+    /// At rest, both times.
+    var descriptors: (before: Descriptors, after: Descriptors)?
     /// What must not be. Nothing else is a failure.
     var problems: [String] = []
 
@@ -22,7 +23,7 @@ struct ChurnReport: Sendable {
         var lines = ["\(fixed(seconds, 0)) s: \(counts.finished) answers, \(counts.cancelled) given up, \(counts.refused) refused for want of room"]
         lines.append("\(counts.loads) loads, \(counts.unloads) unloads, \(counts.moves) moves of the limit, \(counts.probes) probes of the same answers")
         if let peaks { lines.append("memory: \(ByteSize(bytes: peaks.early)) in the second quarter, \(ByteSize(bytes: peaks.late)) in the last") }
-        if let descriptors { lines.append("descriptors: \(descriptors.before) before, \(descriptors.after) after") }
+        if let descriptors { lines.append("descriptors: \(descriptors.before.text) before; \(descriptors.after.text) after") }
         return lines + (problems.isEmpty ? ["nothing was lost"] : problems.map { "LOST: " + $0 })
     }
 
@@ -31,7 +32,7 @@ struct ChurnReport: Sendable {
             "seconds": .number(seconds), "answers": JSON(counts.finished), "cancelled": JSON(counts.cancelled), "refused": JSON(counts.refused),
             "loads": JSON(counts.loads), "unloads": JSON(counts.unloads), "moves": JSON(counts.moves), "probes": JSON(counts.probes),
             "resident_early": peaks.map { JSON($0.early) } ?? nil, "resident_late": peaks.map { JSON($0.late) } ?? nil,
-            "descriptors_before": descriptors.map { JSON($0.before) } ?? nil, "descriptors_after": descriptors.map { JSON($0.after) } ?? nil,
+            "descriptors_before": descriptors?.before.json ?? nil, "descriptors_after": descriptors?.after.json ?? nil,
             "problems": .array(problems.map(JSON.string)),
         ]
     }

@@ -39,6 +39,16 @@ func median(_ values: [Double]) -> Double {
     return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
+/// The sum over the number; 0 of none.
+func mean(_ values: [Double]) -> Double { values.isEmpty ? 0 : values.reduce(0, +) / Double(values.count) }
+
+/// How far the mean of as many other values of the same kind would be from this one, about; 0 of fewer than two.
+func standardError(_ values: [Double]) -> Double {
+    guard values.count > 1 else { return 0 }
+    let middle = mean(values), squares = values.reduce(0) { $0 + ($1 - middle) * ($1 - middle) }
+    return (squares / Double(values.count - 1) / Double(values.count)).squareRoot()
+}
+
 /// The least value that so much of the values (0...1) does not exceed; 0 of none.
 func percentile(_ fraction: Double, of values: [Double]) -> Double {
     guard !values.isEmpty else { return 0 }

@@ -40,7 +40,7 @@ import Testing
                 while await answers.count < 31 {
                     let queue = try await shown()
                     if condition(queue) { return true }
-                    if await answers.count > 1, queue.isEmpty { return false }
+                    if await answers.count > 0, queue.isEmpty { return false }
                     try await Task.sleep(nanoseconds: 1_000_000)
                 }
                 return false

@@ -78,7 +78,7 @@ struct PlayedLayers: Equatable {
         scale = Double(all) / Double(layers)
     }
 
-    private static let (manyPages, largeBlock) = (4096, 64)
+    private static let (manyPages, largeBlock) = (4096, SimulatedMachine.mostBlockTokens)
 }
 
 extension CapacityQuestion {

@@ -24,7 +24,7 @@ public struct SimulatedMachine: Sendable {
     public init() {}
 
     /// Of a page: their records must fit one of the arena's.
-    public static let mostBlockTokens = 128
+    public static let mostBlockTokens = 48
 
     /// What experts may have of the pool, as the daemon has it: at least what a step of one row needs.
     func expertShare(_ routing: ExpertRouting?) -> PoolShare {

@@ -23,6 +23,15 @@ import Testing
     }
 
     /// A recording out of its file comes to the same decisions, down to every event and its time.
+    /// A machine whose blocks are as large as a recording may name.
+    @Test func theLargestBlocksArePlayed() throws {
+        let machine = RecordedMachine(
+            pages: 400, pageBytes: 1 << 20, blockTokens: SimulatedMachine.mostBlockTokens, contextLength: 512, running: 8, stepTokens: 64, adapterPages: [2, 2, 2])
+        let scenario = machine.scenario(replaying: Self.recording(seed: 2), costs: StepCosts())
+        let report = try Simulation(scenario, seed: 2, compute: Compute(kernels: .scalar, threads: 1)).run()
+        #expect(report.violation == nil)
+    }
+
     @Test(arguments: 1...5 as ClosedRange<UInt64>)
     func aFileReplaysToTheSameDecisions(seed: UInt64) throws {
         let recordings = Recordings(machine: Self.machine, workloads: [Self.recording(seed: seed)])

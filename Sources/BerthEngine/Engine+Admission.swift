@@ -41,6 +41,9 @@ extension Engine {
         // Who waits for an answer comes before who does not.
         asking: for serviceClass in [ServiceClass.interactive, .bulk] {
             var order = fairOrder(serviceClass)
+            // Its tenant was charged for the reading, and may not be the next any more: but where nothing runs, and two adapters do not fit together, each would be
+            // read only to be thrown out for the other.
+            if running.isEmpty, bulk.isEmpty { order.giveTurns(hasUnusedAdapter) }
             // Of those whom somebody before them keeps from free pages, how many may still look for one who makes way.
             var lookers: Int?
             while let request = order.next() {

@@ -94,4 +94,22 @@ import Testing
         let lookups = harness.engine.poolPicture.adapters
         #expect(lookups.queries == 60 && lookups.hits > 30, "seed \(seed): \(lookups)")
     }
+
+    /// Two tenants whose adapters do not fit together: each is read once and used, though the reading makes it the other's turn.
+    @Test(arguments: [ServiceClass.interactive, .bulk])
+    func whatWasReadIsUsedBeforeItMakesWay(serviceClass: ServiceClass) throws {
+        let harness = try Harness(pages: 8, configuration: .withoutPrefixes)
+        var requests: [RequestID] = []
+        for (index, tenant) in [TenantName.a, .b].enumerated() {
+            try harness.register("a\(index)", version: UInt64(index + 1), pages: 4)
+            requests.append(
+                harness.submit(Array(repeating: 5, count: 40), maxTokens: 4, adapter: "a\(index)") { ($0.tenant, $0.serviceClass) = (tenant, serviceClass) })
+        }
+        for _ in 0..<200 {
+            harness.step()
+            if !harness.reader.reads.isEmpty { harness.reader.complete(0, in: harness.engine) }
+        }
+        for id in requests { #expect(harness.outcomes[id]!.finish == .length, "after \(harness.engine.counterSnapshot.adapterLoads) reads") }
+        #expect(harness.engine.counterSnapshot.adapterLoads == 2)
+    }
 }

@@ -32,6 +32,12 @@ extension Engine {
         }
     }
 
+    /// What it waits for was read and has not been used yet.
+    func hasUnusedAdapter(_ request: ActiveRequest) -> Bool {
+        guard let adapter = adapterAhead(for: request) else { return false }
+        return adapter.weights != nil && adapter.stayUses == 0
+    }
+
     /// The adapter that a waiting request will ask for, as far as that is known.
     private func adapterAhead(for request: ActiveRequest) -> Adapter? {
         if let bound = request.adapter { return bound }

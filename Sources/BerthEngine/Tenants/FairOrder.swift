@@ -11,10 +11,13 @@ struct FairOrder {
         var requests: [ActiveRequest]
         var next = 0
         var counter: Double
+        /// It is the first's turn, whatever the counters say.
+        var hasTurn = false
 
         /// Ties go to who came first: the order is the same whatever the order in which lines were given.
         static func < (left: Line, right: Line) -> Bool {
-            (left.counter, left.requests[left.next].arrival) < (right.counter, right.requests[right.next].arrival)
+            if left.hasTurn != right.hasTurn { return left.hasTurn }
+            return (left.counter, left.requests[left.next].arrival) < (right.counter, right.requests[right.next].arrival)
         }
 
         static func == (left: Line, right: Line) -> Bool { left.tenant === right.tenant }
@@ -32,8 +35,19 @@ struct FairOrder {
     mutating func next() -> ActiveRequest? {
         if let line = present, line.next < line.requests.count { lines.insert(line) }
         present = lines.popMin()
+        present?.hasTurn = false
         defer { present?.next += 1 }
         return present.map { $0.requests[$0.next] }
+    }
+
+    /// Before anybody was asked: whoever is first in its line goes before other lines where `isDue` says so.
+    mutating func giveTurns(_ isDue: (ActiveRequest) -> Bool) {
+        lines = Heap(
+            lines.unordered.map { line in
+                var line = line
+                line.hasTurn = isDue(line.requests[0])
+                return line
+            })
     }
 
     /// What the last one gets.

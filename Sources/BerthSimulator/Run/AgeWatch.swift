@@ -29,7 +29,8 @@ struct AgeWatch {
         var change = Change()
         // Who is raised meanwhile gets more urgent: a stream that keeps its pages counts as it is now, one that loses them as it was.
         let ranks = Dictionary(uniqueKeysWithValues: engine.streams.map { ($0.id, $0.rank) })
-        let kept = streams.indices.dropFirst().filter { now[streams[$0].id] == streams[$0].preemptions }
+        // The oldest of those who are still here was the oldest of all, or is: it is spared.
+        let kept = streams.indices.filter { now[streams[$0].id] == streams[$0].preemptions }.dropFirst()
         for (place, stream) in streams.enumerated() where now[stream.id].map({ $0 > stream.preemptions }) ?? false {
             let first = kept.first { streams[$0].tenant == stream.tenant && (ranks[streams[$0].id] ?? .min, $0) > (stream.rank, place) }
             if let first { change.wrong = (stream, streams[first]) }

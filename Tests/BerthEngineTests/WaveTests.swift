@@ -83,6 +83,26 @@ import Testing
         #expect(harness.unusedPageCount == 60)
     }
 
+    /// Of prompts that do not fit one wave those come first whose requests will generate longest; a tenant's own priority goes before that.
+    @Test(arguments: [nil, 0] as [Int?]) func theLongestAreBegunFirst(urgent: Int?) throws {
+        var configuration = EngineConfiguration.withoutPrefixes
+        var sizes = WaveSizes()
+        (sizes.requests, sizes.rows) = (4, 64)
+        configuration.waveSizes = sizes
+        let harness = try Harness(pages: 800, configuration: configuration)
+        var requests = [5, 10, 30, 20].enumerated().map { bulk(UInt64($0 + 1), prompt: 60, maxTokens: $1) }
+        if let urgent { requests[urgent].priority = -1 }
+        for request in requests { harness.submit(request) }
+        var begun: [RequestID] = []
+        while harness.engine.hasWork {
+            harness.step()
+            if begun.count < 4 { #expect(harness.engine.waveStatus.rows == 64) }
+            begun += requests.map(\.id).filter { !harness.outcomes[$0]!.tokens.isEmpty && !begun.contains($0) }
+        }
+        #expect(begun == (urgent == nil ? [3, 4, 2, 1] : [1, 3, 4, 2]).map { RequestID($0) })
+        for request in requests { #expect(try harness.outcomes[request.id] == Harness.alone(request)) }
+    }
+
     /// The search finds the best of all sizes, up to its grid.
     @Test(arguments: 0..<200 as Range<UInt64>)
     func theChosenSizeIsTheBest(seed: UInt64) {

@@ -57,32 +57,40 @@ extension Engine {
         return MemoryForecast.Holder(pages: pages, room: pages * model.kvLayout.blockTokens - request.tokens.count, remaining: remaining)
     }
 
-    /// Tokens that a request will still generate, as `configuration.admissionRule` sees it.
+    /// Tokens that a request may still generate.
+    func mostTokens(_ request: ActiveRequest) -> Int { min(request.request.maxTokens, model.contextLength - request.promptCount) - request.generated }
+
+    /// Tokens that it will still generate as the past has it, its own bound aside; nil where too little is known.
+    func drawnTokens(_ request: ActiveRequest) -> OutputLengths.Draws? {
+        lengths.remaining(after: request.generated, of: request.request.adapter, at: OutputLengths.places(ofArrival: request.arrival))
+    }
+
+    /// The same as `configuration.admissionRule` sees it.
     private func remainingTokens(_ request: ActiveRequest) -> OutputLengths.Draws? {
-        let most = OutputLengths.Draws(repeating: Float(min(request.request.maxTokens, model.contextLength - request.promptCount) - request.generated))
+        let most = OutputLengths.Draws(repeating: Float(mostTokens(request)))
         switch configuration.admissionRule {
         case .optimistic: return .zero
         case .pageToSpare: return nil
         case .worstCase: return most
-        case .predicted:
-            let places = OutputLengths.places(ofArrival: request.arrival)
-            return lengths.remaining(after: request.generated, of: request.request.adapter, at: places).map { $0.replacing(with: most, where: $0 .> most) }
+        case .predicted: return drawnTokens(request).map { $0.replacing(with: most, where: $0 .> most) }
         }
     }
 
-    /// The running requests whose prompts are computed next, in the order in which they get rows: those of whoever had least first, and of one tenant the most urgent. Tenants with little to do do not
+    /// The running requests whose prompts are computed next, in the order in which they get rows: those of whoever had least first, and of one tenant as `order` says, which is by urgency. Tenants with little to do do not
     /// wait for others' chunks: as long as such tenants come first, only their prompts are in the step, which is shorter then.
-    func promptOrder(of requests: [ActiveRequest], _ serviceClass: ServiceClass) -> [ActiveRequest] {
-        guard let tenant = requests.first?.tenant, !requests.allSatisfy({ $0.tenant === tenant }) else { return requests.byUrgency }
+    func promptOrder(
+        of requests: [ActiveRequest], _ serviceClass: ServiceClass, by order: ([ActiveRequest]) -> [ActiveRequest] = { $0.byUrgency }
+    ) -> [ActiveRequest] {
+        guard let tenant = requests.first?.tenant, !requests.allSatisfy({ $0.tenant === tenant }) else { return order(requests) }
         var lines: [ObjectIdentifier: (tenant: Tenant, counter: Double, requests: [ActiveRequest])] = [:]
         for request in requests where request.pending > 1 {
             lines[ObjectIdentifier(request.tenant), default: (request.tenant, request.tenant[serviceClass].counter, [])].requests.append(request)
         }
-        var order = FairOrder(lines.values.map { ($0.tenant, $0.counter, $0.requests.byUrgency) })
+        var turns = FairOrder(lines.values.map { ($0.tenant, $0.counter, order($0.requests)) })
         var prompts: [ActiveRequest] = []
-        while let request = order.next() {
+        while let request = turns.next() {
             prompts.append(request)
-            order.charge(Double(request.unpaid))
+            turns.charge(Double(request.unpaid))
         }
         let most = configuration.stepTokens / Self.lightPart
         let light = Set(

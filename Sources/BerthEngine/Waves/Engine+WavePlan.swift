@@ -41,12 +41,14 @@ extension Engine {
             prefixes: request.prefixHashes ?? [], mostTokens: min(request.promptCount + request.request.maxTokens, model.contextLength))
     }
 
-    /// Bulk requests in the order in which their prompts are computed: first whom others wait for, then who will generate longest, so that the last
-    /// waves do not come for a few of them alone. Each wave that somebody waits counts for a token: nobody waits for ever behind longer ones that come later.
+    /// Bulk requests in the order in which a tenant's prompts are computed: by priority, then whom others wait for, then who will generate longest, so that the
+    /// last waves do not come for a few of them alone. Each wave that somebody waits counts for a token: nobody waits for ever behind longer ones that come later.
     func wavePrompts(_ requests: [ActiveRequest]) -> [ActiveRequest] {
         guard requests.contains(where: { $0.pending > 1 }) else { return requests }
-        let keys = requests.map { ($0.isAwaited ? 0 : 1, -foreseenTokens($0) - (counters.waves - $0.firstWave)) }
-        return requests.indices.sorted { (keys[$0].0, keys[$0].1, $0) < (keys[$1].0, keys[$1].1, $1) }.map { requests[$0] }
+        let keys = requests.enumerated().map { place, request in
+            (request.urgency.rank, request.isAwaited ? 0 : 1, -foreseenTokens(request) - (counters.waves - request.firstWave), place)
+        }
+        return keys.sorted { $0 < $1 }.map { requests[$0.3] }
     }
 
     /// Rows that the next wave has; `requests` run, in the order of their prompts.
@@ -61,17 +63,15 @@ extension Engine {
         var all = requests.map { work($0, isWaiting: false) } + waitingForWaves.map { work($0, isWaiting: true) }
         // Who waits for a prefix and not for a place will be among those who run soon.
         if all.count <= width { all.sort { $0.generates > $1.generates } }
-        let choice = waves.planner.schedule(all, width: width, most: waves.size.rows, waves.situation)
+        guard let choice = waves.planner.schedule(all, width: width, most: waves.size.rows, waves.situation) else { return waves.size.rows }
         waves.schedule = choice
         return choice.rows
     }
 
     /// Tokens that a request will still generate: as many as it may, or as the past says.
     private func foreseenTokens(_ request: ActiveRequest) -> Int {
-        let most = max(1, min(request.request.maxTokens, model.contextLength - request.promptCount) - request.generated)
-        if request.request.ignoresEndTokens { return most }
-        let places = OutputLengths.places(ofArrival: request.arrival)
-        guard let draws = lengths.remaining(after: request.generated, of: request.request.adapter, at: places) else { return most }
+        let most = max(1, mostTokens(request))
+        guard !request.request.ignoresEndTokens, let draws = drawnTokens(request) else { return most }
         return min(most, max(1, Int(draws.sum() / Float(OutputLengths.Draws.scalarCount))))
     }
 }

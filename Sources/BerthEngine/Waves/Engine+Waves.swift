@@ -42,7 +42,7 @@ extension Engine {
         if prepareWaveMemory() {
             // The pool may have been larger when they were let in.
             let most = wavePrompts(Array(bulk.requests.prefix(waves.size.logitRows)))
-            plan.fill(from: most, prompts: promptOrder(of: most, .bulk), tokenBudget: scheduledRows(most), logitBudget: waves.size.logitRows, pacer: nil)
+            plan.fill(from: most, prompts: promptOrder(of: most, .bulk) { $0 }, tokenBudget: scheduledRows(most), logitBudget: waves.size.logitRows, pacer: nil)
         }
         let isOrdinary = waves.memory == nil
         if isOrdinary {

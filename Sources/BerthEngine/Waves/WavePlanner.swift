@@ -64,11 +64,11 @@ struct WavePlanner {
         max(times.largestRows == 0 ? Self.firstRow * Double(load.rows) : times.nanoseconds(of: load), reading(requests, rows: load.rows, situation))
     }
 
-    /// How many rows the next wave has, so that all of the requests are done soonest.
-    func schedule(_ requests: [WaveSchedule.Request], width: Int, most: Int, _ situation: Situation) -> WaveSchedule.Choice {
+    /// How many rows the next wave has, so that all of the requests are done soonest; nil where there is nothing to choose, or to choose by.
+    func schedule(_ requests: [WaveSchedule.Request], width: Int, most: Int, _ situation: Situation) -> WaveSchedule.Choice? {
         let schedule = WaveSchedule(requests, width: width)
         let times = proportional ?? times
-        guard situation.experts > 0, times.largestRows > 0, !schedule.prompts.isEmpty else { return WaveSchedule.Choice(rows: most, nanoseconds: 0) }
+        guard situation.experts > 0, times.largestRows > 0, !schedule.prompts.isEmpty else { return nil }
         var prices: [Int: StepTimeModel.Prices] = [:]
         return schedule.choose(most: most) { load in
             let sizeClass = StepTimeModel.sizeClass(load.rows)

@@ -39,22 +39,12 @@ import Testing
         return (harness, Self.prompt(3), Self.prompt(Int32(far)))
     }
 
-    /// The order in which requests end.
-    private func ends(_ harness: Harness, _ ids: [RequestID]) -> [RequestID] {
-        var ended: [RequestID] = []
-        while ended.count < ids.count {
-            harness.step()
-            ended += ids.filter { harness.outcomes[$0]!.isOver && !ended.contains($0) }
-        }
-        return ended
-    }
-
     @Test func whoseExpertsAreInMemoryGoesFirstAndNobodyStarves() throws {
         for ordersAdmission in [true, false] {
             let (harness, near, far) = try rivals(ordersAdmission: ordersAdmission)
             let late = harness.submit(far, maxTokens: 1)
             let preferred = (0..<10).map { _ in harness.submit(near, maxTokens: 1) }
-            let order = ends(harness, [late] + preferred)
+            let order = harness.ends(of: [late] + preferred)
             if ordersAdmission {
                 #expect(order == preferred.prefix(Limits.passedOver) + [late] + preferred.dropFirst(Limits.passedOver))
             } else {

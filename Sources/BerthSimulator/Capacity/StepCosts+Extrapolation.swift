@@ -35,41 +35,38 @@ extension StepCosts {
     public func extrapolated(from measured: ModelShape, to shape: ModelShape, rank: Int, _ speedUp: SpeedUp = SpeedUp()) -> StepCosts {
         let (weights, head) = (shape.layerWeights / measured.layerWeights, shape.headWeights / measured.headWeights)
         let perWeight = shape.bytesPerWeight / measured.bytesPerWeight
-        func scaled(_ table: CostTable, _ size: Double) -> CostTable {
-            let first = table.points[0].nanoseconds
-            return CostTable(table.points.map {
-                .init(rows: $0.rows, nanoseconds: first * size * perWeight / speedUp.bandwidth + ($0.nanoseconds - first) * size / speedUp.operations)
-            })
-        }
         var costs = self
-        costs.passes = scaled(passes, weights)
-        costs.logits = scaled(logits, head)
-        let attention = shape.attentionWidth / measured.attentionWidth / speedUp.operations
+        costs.passes = passes.scaled(first: weights * perWeight, rest: weights)
+        costs.logits = logits.scaled(first: head * perWeight, rest: head)
+        let attention = shape.attentionWidth / measured.attentionWidth
         costs.attendedByPrompt *= attention
         costs.attendedByStream *= attention
-        costs.adapter *= shape.adapterBytes(rank: rank) / measured.adapterBytes(rank: Self.measuredRank) / speedUp.bandwidth
-        costs.adapterRow *= shape.adapterWeights * Double(rank) / (measured.adapterWeights * Double(Self.measuredRank)) / speedUp.operations
+        costs.adapter *= shape.adapterBytes(rank: rank) / measured.adapterBytes(rank: Self.measuredRank)
+        costs.adapterRow *= shape.adapterWeights * Double(rank) / (measured.adapterWeights * Double(Self.measuredRank))
         if let experts = shape.experts {
             let speeds = speeds(of: measured)
-            costs.expert = experts.weights * shape.bytesPerWeight / (speeds.bytes * speedUp.bandwidth) * 1e9
-            costs.expertRow = 2 * experts.weights / (speeds.operations * speedUp.operations) * 1e9
+            costs.expert = experts.weights * shape.bytesPerWeight / speeds.bytes * 1e9
+            costs.expertRow = 2 * experts.weights / speeds.operations * 1e9
         }
-        return costs
+        return costs.sped(speedUp)
     }
 
     /// The same model on a faster machine.
     func sped(_ speedUp: SpeedUp) -> StepCosts {
-        func scaled(_ table: CostTable) -> CostTable {
-            let first = table.points[0].nanoseconds
-            return CostTable(table.points.map {
-                .init(rows: $0.rows, nanoseconds: first / speedUp.bandwidth + ($0.nanoseconds - first) / speedUp.operations)
-            })
-        }
+        let (first, rest) = (1 / speedUp.bandwidth, 1 / speedUp.operations)
         var costs = self
-        (costs.passes, costs.logits) = (scaled(passes), scaled(logits))
+        (costs.passes, costs.logits) = (passes.scaled(first: first, rest: rest), logits.scaled(first: first, rest: rest))
         costs.adapter /= speedUp.bandwidth
         costs.expert /= speedUp.bandwidth
         for price in [\StepCosts.attendedByPrompt, \.attendedByStream, \.adapterRow, \.expertRow] { costs[keyPath: price] /= speedUp.operations }
         return costs
+    }
+}
+
+extension CostTable {
+    /// What the first point takes, and what further rows add to it, so many times each.
+    fileprivate func scaled(first: Double, rest: Double) -> CostTable {
+        let start = points[0].nanoseconds
+        return CostTable(points.map { .init(rows: $0.rows, nanoseconds: start * first + ($0.nanoseconds - start) * rest) })
     }
 }

@@ -9,8 +9,10 @@ public struct DurationHistogram: Sendable {
     private var sum = 0.0
     public private(set) var largest: UInt64 = 0
 
+    private static func place(of nanoseconds: Double) -> Int { Int(log2(max(nanoseconds, 1)) * perOctave) }
+
     mutating func add(_ nanoseconds: UInt64) {
-        let index = Int(log2(Double(max(nanoseconds, 1))) * Self.perOctave)
+        let index = Self.place(of: Double(nanoseconds))
         while counts.count <= index { counts.append(0) }
         counts[index] += 1
         count += 1
@@ -43,8 +45,7 @@ public struct DurationHistogram: Sendable {
     /// The part of all that is not longer than so many seconds; 1 of none.
     public func share(within seconds: Double) -> Double {
         guard count > 0 else { return 1 }
-        let last = Int(log2(max(seconds * 1e9, 1)) * Self.perOctave)
-        return Double(counts.prefix(last + 1).reduce(0, +)) / Double(count)
+        return Double(counts.prefix(Self.place(of: seconds * 1e9) + 1).reduce(0, +)) / Double(count)
     }
 
     /// Points of the distribution: seconds, and the part of all that does not exceed them.

@@ -50,8 +50,7 @@ struct CapacityQuestionOptions: ParsableArguments {
     private var preset: CapacityPreset { CapacityPreset.all.first { $0.name == model } ?? .own }
 
     private static func list<Value>(_ text: String, _ read: (String) -> Value?) -> [Value]? {
-        let parts = text.split(separator: ",", omittingEmptySubsequences: false).map { read(String($0)) }
-        return parts.count <= 16 && parts.allSatisfy { $0 != nil } ? parts.compactMap(\.self) : nil
+        commaSeparated(text, read).flatMap { $0.count <= 16 ? $0 : nil }
     }
 
     private static func numbers(_ text: String, in range: ClosedRange<Double>) -> [Double]? { list(text) { Double($0).flatMap { range.contains($0) ? $0 : nil } } }

@@ -40,8 +40,7 @@ struct RecordCommand: AsyncParsableCommand {
     }
 
     private static func rates(_ list: String) -> [Double]? {
-        let rates = list.split(separator: ",", omittingEmptySubsequences: false).compactMap { Double($0) }
-        return !rates.isEmpty && rates.allSatisfy { $0 > 0 && $0 < 1e6 } && rates.count == list.split(separator: ",", omittingEmptySubsequences: false).count ? rates : nil
+        commaSeparated(list) { Double($0).flatMap { $0 > 0 && $0 < 1e6 ? $0 : nil } }
     }
 
     private var wanted: [String]? { only.map { $0.split(separator: ",").map(String.init) } }

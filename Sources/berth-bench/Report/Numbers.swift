@@ -58,7 +58,11 @@ func percentile(_ fraction: Double, of values: [Double]) -> Double {
 
 /// Positive numbers, comma-separated; nil where something else stands among them.
 func counts(_ list: String, upTo most: Int) -> [Int]? {
-    let numbers = list.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
-    guard numbers.allSatisfy({ number in number.map { (1...most).contains($0) } ?? false }) else { return nil }
-    return numbers.compactMap(\.self)
+    commaSeparated(list) { Int($0).flatMap { (1...most).contains($0) ? $0 : nil } }
+}
+
+/// What stands between commas, each part as `read` has it; nil where that has none for one of them.
+func commaSeparated<Value>(_ list: String, _ read: (String) -> Value?) -> [Value]? {
+    let parts = list.split(separator: ",", omittingEmptySubsequences: false).map { read(String($0)) }
+    return parts.allSatisfy { $0 != nil } ? parts.compactMap(\.self) : nil
 }

@@ -137,6 +137,16 @@ final class Harness {
         if isProving { engine.checkInvariants() }
     }
 
+    /// The order in which requests end; steps until all have.
+    func ends(of ids: [RequestID]) -> [RequestID] {
+        var ended: [RequestID] = []
+        while ended.count < ids.count {
+            step()
+            ended += ids.filter { outcomes[$0]!.isOver && !ended.contains($0) }
+        }
+        return ended
+    }
+
     /// Steps, completing reads as they come, until nothing is left to do.
     func run(completingReads: Bool = true, limit: Int = 20_000) {
         var steps = 0

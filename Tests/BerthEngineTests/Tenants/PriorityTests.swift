@@ -15,16 +15,6 @@ import Testing
         return try Harness(pages: pages, configuration: configuration)
     }
 
-    /// The order in which requests end.
-    private func ends(_ harness: Harness, _ ids: [RequestID]) -> [RequestID] {
-        var ended: [RequestID] = []
-        while ended.count < ids.count {
-            harness.step()
-            ended += ids.filter { harness.outcomes[$0]!.isOver && !ended.contains($0) }
-        }
-        return ended
-    }
-
     // MARK: the queue
 
     @Test(arguments: ServiceClass.allCases) func theQueueGoesByPriorityAndThenByAge(serviceClass: ServiceClass) throws {
@@ -36,7 +26,7 @@ import Testing
         let ids = [3, 0, -1000, 0, 1000, -1000].map { priority in
             harness.submit([4, 5], maxTokens: 1) { ($0.priority, $0.serviceClass) = (priority, serviceClass) }
         }
-        #expect(ends(harness, [first] + ids) == [first, ids[2], ids[5], ids[1], ids[3], ids[0], ids[4]])
+        #expect(harness.ends(of: [first] + ids) == [first, ids[2], ids[5], ids[1], ids[3], ids[0], ids[4]])
         harness.engine.checkInvariants()
     }
 
@@ -94,7 +84,7 @@ import Testing
         let overtakings = Limits.overtakings
         let order = urgent[..<overtakings] + [patient[0]] + urgent[overtakings..<2 * overtakings] + [patient[1]] + urgent[(2 * overtakings)...]
         if running == 1 {
-            #expect(ends(harness, patient + urgent) == Array(order))
+            #expect(harness.ends(of: patient + urgent) == Array(order))
         } else {
             harness.step()
             #expect(Set(harness.outcomes.filter(\.value.isOver).keys) == Set(order.prefix(running)))
@@ -134,7 +124,7 @@ import Testing
         #expect(harness.outcomes[urgent[0]]!.isOver && !harness.outcomes[urgent[1]]!.isOver)
         harness.engine.preempt(harness.engine.active[patient]!)
         harness.engine.stir()
-        #expect(ends(harness, [patient] + urgent.dropFirst()) == [patient] + urgent.dropFirst())
+        #expect(harness.ends(of: [patient] + urgent.dropFirst()) == [patient] + urgent.dropFirst())
         #expect(!harness.outcomes[first]!.isOver)
     }
 
@@ -201,7 +191,7 @@ import Testing
         let waiting = harness.submit([4], maxTokens: 2) { ($0.tenant, $0.priority) = (.a, 100) }
         harness.step()
         let urgent = harness.submit([5], maxTokens: 2) { ($0.tenant, $0.priority) = (.a, -100) }
-        #expect(ends(harness, running + [waiting, urgent]) == [running[0], urgent, waiting, running[1]])
+        #expect(harness.ends(of: running + [waiting, urgent]) == [running[0], urgent, waiting, running[1]])
         #expect(harness.engine.counterSnapshot.preemptions == 0)
     }
 
@@ -260,6 +250,6 @@ import Testing
         let engine = harness.engine
         let foreseen = engine.foreseenOrder(of: engine.active[urgent[0]]!.tenant, .interactive, running: []).map(\.request.id)
         #expect(foreseen == [urgent[0], urgent[1], patient[0], urgent[2], urgent[3], patient[1], urgent[4], urgent[5]])
-        #expect(ends(harness, patient + urgent) == foreseen)
+        #expect(harness.ends(of: patient + urgent) == foreseen)
     }
 }

@@ -18,4 +18,17 @@ import Testing
         #expect(report.json["results"]?.array?.count == 2)
         #expect(report.table.contains("µs engine"))
     }
+
+    /// A cache that never hits is always full and always evicting, computes the same number of tokens, and the ratio follows from the engine's own time.
+    @Test func aCacheThatNeverHitsIsMeasuredFull() throws {
+        let model = try Repository.model(Repository.demo, maxRows: 64)
+        var plan = TurnoverBenchmark.Plan()
+        (plan.running, plan.requests, plan.prompt, plan.generate, plan.rounds, plan.poolTimes) = (4, 32, 40, 6, 2, 2)
+        let report = try TurnoverBenchmark(model: model, tokenizer: Tokenizer(directory: Repository.demo), plan: plan).run()
+        #expect(report.with.count == 2 && report.without.count == 2)
+        for run in report.with { #expect(run.evictedBlocks > 0 && run.cachedTokens < 32 * 4 && run.generatedTokens == 32 * 6, "\(run)") }
+        for run in report.without { #expect(run.evictedBlocks == 0 && run.cachedTokens == 0 && run.generatedTokens == 32 * 6 && run.engineSeconds > 0) }
+        #expect(report.throughputRatio > 0 && report.throughputRatio.isFinite)
+        #expect(report.table.contains("never hits") && report.json["withoutCache"] != nil)
+    }
 }

@@ -23,7 +23,7 @@ import Testing
     @Test func aCacheThatNeverHitsIsMeasuredFull() throws {
         let model = try Repository.model(Repository.demo, maxRows: 64)
         var plan = TurnoverBenchmark.Plan()
-        (plan.running, plan.requests, plan.prompt, plan.generate, plan.rounds, plan.poolTimes) = (4, 32, 40, 6, 2, 2)
+        (plan.running, plan.requests, plan.prompt, plan.generate, plan.rounds) = (4, 32, 40, 6, 2)
         let report = try TurnoverBenchmark(model: model, tokenizer: Tokenizer(directory: Repository.demo), plan: plan).run()
         #expect(report.with.count == 2 && report.without.count == 2)
         for run in report.with { #expect(run.evictedBlocks > 0 && run.cachedTokens < 32 * 4 && run.generatedTokens == 32 * 6, "\(run)") }

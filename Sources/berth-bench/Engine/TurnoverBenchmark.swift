@@ -20,7 +20,7 @@ struct TurnoverBenchmark {
         var generate = 48
         var rounds = 3
         /// The pool has room for so many times what runs: the rest is what is kept.
-        var poolTimes = 4
+        var poolTimes = 2
     }
 
     let model: Model

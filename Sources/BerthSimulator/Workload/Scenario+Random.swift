@@ -109,6 +109,32 @@ extension Scenario {
         return scenario
     }
 
+    /// A tenant whose requests take most of the pool, beside others with a few small streams that come again at once: what these leave free never comes to what it wants, and none of
+    /// them holds enough to have to make way. So it gets its pages only where they are kept for it until there are as many.
+    static func largeAmongSmall(seed: UInt64) -> Scenario {
+        var random = RandomSource(seed: mix(seed ^ 0x1A26E))
+        var scenario = Scenario()
+        scenario.machine = .random(&random)
+        scenario.machine.pages = Int.random(in: 15...17, using: &random)
+        scenario.machine.configuration.runningRequests = 16
+        scenario.machine.configuration.stepLogits = 16
+        scenario.machine.configuration.stepTokens = Int.random(in: 16...96, using: &random)
+        scenario.machine.configuration.queuedRequests = Limits.queuedRequests
+        scenario.machine.configuration.admissionRule = AdmissionRule.allCases.randomElement(using: &random)!
+        scenario.seconds = 1e6
+        var large = TenantLoad(TenantName("t0")!, .clients(count: 1, thinking: 0))
+        (large.prompt, large.output, large.mostRequests) = (.uniform(165...180), .uniform(1...20), 12)
+        scenario.tenants = [large]
+        let others = Int.random(in: 1...3, using: &random)
+        for index in 1...others {
+            var small = TenantLoad(TenantName("t\(index)")!, .clients(count: others == 1 ? 5 : 6 / others, thinking: 0))
+            (small.prompt, small.output) = (.uniform(6...20), .uniform(12...28))
+            (small.endsAtEndToken, small.mostRequests) = (false, 240 / others)
+            scenario.tenants.append(small)
+        }
+        return scenario
+    }
+
     /// In some of the runs the pool's limit moves, in some the machine gets short of memory.
     private mutating func moveMemory(_ random: inout RandomSource, every seconds: Double? = nil) {
         if Int.random(in: 0..<3, using: &random) == 0 {

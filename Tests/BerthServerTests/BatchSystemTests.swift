@@ -119,10 +119,8 @@ import Testing
     }
 
     private func start(_ folder: String, _ client: BerthClient) async throws -> Process {
-        // Built beside the tests.
-        let program = URL(fileURLWithPath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")).deletingLastPathComponent().appendingPathComponent("berthd")
         let process = Process()
-        process.executableURL = program
+        process.executableURL = try Programs.url("berthd")
         process.arguments = [
             "--model", RealDaemon.demo, "--adapters", RealDaemon.demo + "/adapters", "--memory", "256M", "--socket", folder + "/s", "--admin-socket", folder + "/a",
             "--state-dir", folder + "/state", "--cache-dir", folder + "/cache", "--threads", "1",

@@ -21,6 +21,14 @@ import Testing
         #expect(report.counts.unloads > 0)
     }
 
+    /// Of what is asked for, some is more urgent than what says nothing, and some less.
+    @Test func requestsDifferInUrgency() {
+        var random = RandomSource(seed: 6)
+        let priorities = (0..<200).map { _ in Churn.request(["base"], context: 512, &random).options.priority }
+        #expect((60...140).contains(priorities.count { $0 == nil }))
+        #expect(priorities.contains { $0 ?? 0 < 0 } && priorities.contains { $0 ?? 0 > 0 } && priorities.allSatisfy { Limits.priorities.contains($0 ?? 0) })
+    }
+
     /// What is lost is told: a report with a growing memory and one without.
     @Test func growthIsSeen() {
         var report = ChurnReport()

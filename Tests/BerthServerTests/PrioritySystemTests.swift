@@ -77,6 +77,21 @@ import Testing
         }
     }
 
+    /// The tool's requests have the priority that they are given, a negative one, too; what is none is refused with the daemon's words.
+    @Test func theToolSaysAPriority() throws {
+        let daemon = TestDaemon().waitUntilReady()
+        defer { daemon.stop() }
+        func run(_ arguments: [String]) throws -> (code: Int32, text: String) {
+            try Programs.berth(["run", "tiny", "a", "--max-tokens", "2", "--socket", daemon.socket] + arguments)
+        }
+        for (arguments, priority) in [([], 0), (["--priority", "-5"], -5), (["--priority=7", "--raw"], 7)] {
+            let answer = try run(arguments)
+            #expect(answer.code == 0 && daemon.generation.submitted.last?.priority == priority, "\(arguments): \(answer.text)")
+        }
+        let before = daemon.generation.submitted.count, refused = try run(["--priority", "1001"])
+        #expect(refused.code != 0 && refused.text.contains("between -1000 and 1000") && daemon.generation.submitted.count == before, "\(refused.text)")
+    }
+
     @Test func whatIsNoPriorityIsRefusedByName() async throws {
         let daemon = try await RealDaemon(adapters: nil)
         defer { daemon.stop() }

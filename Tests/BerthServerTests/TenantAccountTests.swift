@@ -153,6 +153,20 @@ import Testing
 }
 
 @Suite struct TenantPageTests {
+    /// What the engine has booked for a tenant stands under its name, in the metrics and for `GET /tenants`.
+    @Test func whoWasRaisedIsCounted() {
+        let reports = [("acme", 3), ("beta", 0)].map { name, raised in
+            var status = TenantStatus(tenant: TenantName(name)!)
+            status.use.raisedRequests = raised
+            return TenantReport(name: status.tenant, settings: nil, standing: TenantAccount(), status: status)
+        }
+        var page = PrometheusPage(label: "model_name", value: "m"), series = TenantSeries()
+        page.add(reports, series: series.names(reports.map(\.name)))
+        let lines = page.text.split(separator: "\n").filter { $0.hasPrefix("berth_tenant_raised_total{") }
+        #expect(lines == [#"berth_tenant_raised_total{model_name="m",tenant="acme"} 3"#, #"berth_tenant_raised_total{model_name="m",tenant="beta"} 0"#])
+        #expect(reports.map { $0.json["use"]?["raised"] } == [3, 0])
+    }
+
     /// However many tenants come, the page stays small, sums are kept, and no series changes whose it is.
     @Test func theMetricsAreBounded() {
         func report(_ name: String, _ tokens: Int) -> TenantReport {

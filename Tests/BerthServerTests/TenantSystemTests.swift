@@ -69,28 +69,15 @@ import Testing
         let folder = NSTemporaryDirectory() + "berth-conf-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: folder + "/tenants.d", withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        // Built beside the tests.
-        let binaries = URL(fileURLWithPath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")).deletingLastPathComponent()
-        func output(_ arguments: [String], _ environment: [String: String] = [:]) throws -> (code: Int32, text: String) {
-            let (process, pipe) = (Process(), Pipe())
-            process.executableURL = binaries.appendingPathComponent("berth")
-            process.arguments = arguments
-            process.environment = environment
-            (process.standardOutput, process.standardError) = (pipe, pipe)
-            try process.run()
-            let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-            process.waitUntilExit()
-            return (process.terminationStatus, text)
-        }
         func write(_ name: String, _ text: String) throws { try text.write(toFile: "\(folder)/\(name)", atomically: true, encoding: .utf8) }
-        let lines = try output(["tenant", "key"]).text.split(separator: "\n").map(String.init)
+        let lines = try Programs.berth(["tenant", "key"]).text.split(separator: "\n").map(String.init)
         let key = try #require(lines.first.flatMap { APIKey($0) })
         #expect(lines.count == 2 && lines[1] == "key-sha256 = \(key.digest)")
 
         try write("berthd.conf", "model = \(RealDaemon.demo)\nmemory = 256M\nsocket = \(folder)/s\nadmin-socket = \(folder)/a\nstate-dir = \(folder)/state\ncache-dir = \(folder)/cache\n")
         try write("tenants.d/acme.conf", "[tenant acme]\n\(lines[1])\n")
         let (daemon, log) = (Process(), Pipe())
-        daemon.executableURL = binaries.appendingPathComponent("berthd")
+        daemon.executableURL = try Programs.url("berthd")
         daemon.arguments = ["--config", folder + "/berthd.conf"]
         daemon.standardError = log
         try daemon.run()
@@ -109,8 +96,8 @@ import Testing
         #expect(try await eventually { (try? await stranger.isReady()) == true })
         #expect(await refusal { _ = try await stranger.models() }?.code == "missing_api_key")
         #expect(try await acme.models().count == 1)
-        #expect(try output(["models", "--socket", folder + "/s"], ["BERTH_API_KEY": key.text]).code == 0)
-        let advised = try output(["models", "--socket", folder + "/s"])
+        #expect(try Programs.berth(["models", "--socket", folder + "/s"], ["BERTH_API_KEY": key.text]).code == 0)
+        let advised = try Programs.berth(["models", "--socket", folder + "/s"])
         #expect(advised.code != 0 && advised.text.contains("BERTH_API_KEY"))
 
         try write("tenants.d/bad.conf", "[tenant beta]\nuid = 1\n[tenant gamma]\nuid = 1\n")
@@ -119,7 +106,7 @@ import Testing
         let problem = "\(folder)/tenants.d/bad.conf, line 4: uid 1 is tenant beta"
         #expect(try await eventually { try await admin.tenants().reloadProblem == problem })
         #expect(try await acme.models().count == 1, "what was there holds")
-        #expect(try output(["tenants", "--admin-socket", folder + "/a"]).text.contains("the last reload changed no settings: \(problem)"))
+        #expect(try Programs.berth(["tenants", "--admin-socket", folder + "/a"]).text.contains("the last reload changed no settings: \(problem)"))
         try write("tenants.d/bad.conf", "[tenant beta]\nuid = \(geteuid())\n")
         kill(daemon.processIdentifier, SIGHUP)
         #expect(try await eventually { try await admin.tenants().tenants.map(\.name) == ["acme", "beta"] })

@@ -20,6 +20,7 @@ extension Engine {
         request.tenant[serviceClass].waiting.overtakings = 0
         if passed.isRunning { passed.isRaised = true } else { request.tenant[serviceClass].waiting.raise(passed) }
         counters.raisedRequests += 1
+        passed.account.use.raisedRequests += 1
         return passed
     }
 

@@ -22,6 +22,8 @@ public struct TenantUse: Sendable, Equatable {
     /// Those that were not taken.
     public var refusedRequests = 0
     public var preemptions = 0
+    /// Those that had waited behind its more urgent ones for long enough.
+    public var raisedRequests = 0
 
     public init() {}
 
@@ -36,6 +38,7 @@ public struct TenantUse: Sendable, Equatable {
         sum.failedRequests += other.failedRequests
         sum.refusedRequests += other.refusedRequests
         sum.preemptions += other.preemptions
+        sum.raisedRequests += other.raisedRequests
     }
 }
 

@@ -29,6 +29,7 @@ extension TenantUse {
             "requests": JSON(requests), "prompt_tokens": JSON(promptTokens), "cached_tokens": JSON(cachedTokens), "generated_tokens": JSON(generatedTokens),
             "compute_seconds": .number((computeSeconds * 1e6).rounded() / 1e6), "disk_bytes": JSON(Int(diskBytes)), "finished": JSON(finishedRequests),
             "cancelled": JSON(cancelledRequests), "failed": JSON(failedRequests), "refused": JSON(refusedRequests), "preemptions": JSON(preemptions),
+            "raised": JSON(raisedRequests),
         ]
     }
 
@@ -82,6 +83,7 @@ extension PrometheusPage {
         counters("berth_tenant_generation_tokens", "Generated tokens.", counts { $0.status.use.generatedTokens })
         counters("berth_tenant_compute_milliseconds", "Of the steps' time.", counts { Int($0.status.use.computeSeconds * 1000) })
         counters("berth_tenant_disk_bytes", "Read for its requests.", counts { Int($0.status.use.diskBytes) })
+        counters("berth_tenant_raised", "Requests that go before all others of theirs that are not raised, because more urgent ones had overtaken them often enough.", counts { $0.status.use.raisedRequests })
         counters("berth_tenant_refused", "Requests that were refused, by the limit that was reached.", groups.flatMap { label, tenants in
             TenantLimit.allCases.compactMap { limit in
                 let count = tenants.reduce(0) { $0 + ($1.standing.refusals[limit] ?? 0) }

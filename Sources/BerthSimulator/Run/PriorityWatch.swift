@@ -2,7 +2,7 @@
 //
 // Between two looks the engine has made at most one pass over the queue, so what has happened can be told from how requests stood before and stand now:
 // - who is let in goes before nobody of its line that is more urgent, waited all the time, and waits for no disk and no prefix;
-// - who gives up its pages is the least urgent that its tenant had running, the oldest of all aside, which gives up nothing;
+// - of bulk requests, who gives up its pages is the least urgent that its tenant had running; of streams `AgeWatch` sees it;
 // - one request is raised for so many that were let in before an older, less urgent one: no fewer than those that surely were, no more than those that can have been;
 // - who is raised is older than all that were passed with it, and goes next.
 //
@@ -89,14 +89,9 @@ struct PriorityWatch {
     }
 
     private var faultInPreemption: String? {
-        for entry in entries where entry.hasMadeWay {
-            let kept = entries.indices.first { index in
-                let other = entries[index]
-                // One that is older and was there all the time: this one was not the oldest.
-                let mayMakeWay = other.isBulk || entries[..<index].contains { $0.hasRun && !$0.isBulk }
-                return other.line == entry.line && other.hasRun && !other.now!.isRaised && other.priority > entry.rank && mayMakeWay
-            }
-            if let kept { return "request \(entry.id) gave up its pages, and \(entries[kept].id), which is less urgent, kept its own" }
+        for entry in entries where entry.isBulk && entry.hasMadeWay {
+            let kept = entries.first { $0.line == entry.line && $0.hasRun && !$0.now!.isRaised && $0.priority > entry.rank }
+            if let kept { return "request \(entry.id) gave up its pages, and \(kept.id), which is less urgent, kept its own" }
         }
         return nil
     }

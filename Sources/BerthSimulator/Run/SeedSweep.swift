@@ -50,13 +50,15 @@ public struct SweepResult: Sendable {
 
 public enum SeedSweep {
     static let mostViolations = 16
-    /// One seed in so many is a flood of tenants, which is a long run, or a tenant with many streams beside whom others ask for little; the others are small storms.
+    /// One seed in so many is a flood of tenants, and one a tenant with large requests among small ones, which are long runs; or it is a tenant with many streams beside whom others ask for
+    /// little. The others are small storms.
     public static let floodSeeds: UInt64 = 200
     public static let crowdSeeds: UInt64 = 20
 
     /// The run that a seed stands for.
     public static func scenario(seed: UInt64) -> Scenario {
         if seed % floodSeeds == 0 { return .flood(seed: seed) }
+        if seed % floodSeeds == floodSeeds / 2 { return .largeAmongSmall(seed: seed) }
         return seed % crowdSeeds == 7 ? .crowd(seed: seed) : .random(seed: seed)
     }
 

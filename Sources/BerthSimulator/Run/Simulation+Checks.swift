@@ -54,6 +54,7 @@ extension Simulation {
 
     private func finished(_ record: RequestRecord, _ reason: FinishReason, _ usage: Usage) throws(Violation) {
         let request = record.request
+        neededRows += request.prompt.count - usage.cachedTokens + max(0, record.tokens.count - (reason == .cancelled ? 0 : 1))
         if reason == .cancelled { report.tenants[record.plan.tenant].cancelled += 1 } else { report.tenants[record.plan.tenant].finished += 1 }
         guard usage.completionTokens == record.tokens.count, usage.promptTokens == request.prompt.count, usage.cachedTokens <= request.prompt.count else {
             throw Violation(.tokensAreTheReference, "request \(request.id) reports \(usage.completionTokens) tokens and has sent \(record.tokens.count)")
@@ -69,6 +70,7 @@ extension Simulation {
 
     private func failed(_ record: RequestRecord, _ failure: GenerationFailure) throws(Violation) {
         report.tenants[record.plan.tenant].failed[failure.code.rawValue, default: 0] += 1
+        neededRows += record.request.prompt.count + record.tokens.count
         guard hasCause(failure.code, record) else {
             throw Violation(.failuresHaveCauses, "request \(record.request.id) failed without a cause: \(failure.code.rawValue): \(failure.message)")
         }
@@ -131,6 +133,7 @@ extension Simulation {
         }
         let streams = counters.runningRequests > mostRunning ? engine.streams.count : 0
         guard streams <= mostRunning else { throw Violation(.newcomersTakeLittle, "\(streams) streams run, and \(mostRunning) may") }
+        try checkBounds()
         guard steps % proofSteps == 0 else { return }
         guard model.newcomersTime <= Self.newcomersShare * Double(clock.now) else {
             throw Violation(.newcomersTakeLittle, "their own steps have taken \(model.newcomersTime / 1e9) of \(Double(clock.now) / 1e9) s from the others")
@@ -150,6 +153,15 @@ extension Simulation {
         guard priorities != nil else { return }
         let standings = Dictionary(uniqueKeysWithValues: engine.requests.map { ($0.id, PriorityWatch.Standing($0)) })
         if let fault = priorities!.fault(now: standings, counters) { throw Violation(.prioritiesAreKept, fault) }
+    }
+
+    private func checkBounds() throws(Violation) {
+        let bounded = scenario.tenants.filter { $0.policy.maxRunning != nil }
+        guard !bounded.isEmpty else { return }
+        for status in engine.tenantStatuses {
+            guard let most = bounded.first(where: { $0.name == status.tenant })?.policy.maxRunning, status.running > max(1, most) else { continue }
+            throw Violation(.boundsAreKept, "tenant \(status.tenant) has \(status.running) requests running, and may have \(max(1, most))")
+        }
     }
 
     /// Where service is tokens alone, and nobody's own rules keep it from taking its share.
@@ -199,6 +211,9 @@ extension Simulation {
         let counters = engine.counterSnapshot
         guard counters.abandonedWaves > 0 || model.begunRows == counters.computedTokens else {
             throw Violation(.noRowIsComputedInVain, "passes were begun over \(model.begunRows) rows, and \(counters.computedTokens) were of use")
+        }
+        guard counters.abandonedWaves > 0 || counters.preemptions > 0 || counters.computedTokens <= neededRows else {
+            throw Violation(.noRowIsComputedInVain, "\(counters.computedTokens) rows were computed, though nobody was preempted and \(neededRows) were enough")
         }
         try checkMemoryAtTheEnd()
         for adapter in 0..<scenario.adapters.count where versions.isPresent(adapter) {

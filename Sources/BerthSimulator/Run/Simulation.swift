@@ -34,6 +34,8 @@ public final class Simulation {
     var shares: ShareWatch
     /// Nil where all requests are equally urgent.
     var priorities: PriorityWatch?
+    /// Of requests that have ended, rows that have to be computed where each is computed once.
+    var neededRows = 0
     /// Requests that somebody waits for and that have not ended, by tenant.
     var activeStreams: [Int]
     /// Where the requests are a recording's.

@@ -23,7 +23,9 @@ public struct Violation: Error, Sendable, Equatable, CustomStringConvertible {
         case thePinnedStay
         /// Newcomers take one place at most beside those that there are, and their own steps a small part of the others' time.
         case newcomersTakeLittle
-        /// Every row that a step begins is used: a step that is left goes on.
+        /// No tenant has more running than its own bound says.
+        case boundsAreKept
+        /// Every row that a step begins is used, as a step that is left goes on, and none is computed twice but for requests that gave up their pages.
         case noRowIsComputedInVain
         /// Nobody waits while others are served without end.
         case nobodyStarves

@@ -40,6 +40,7 @@ extension Scenario {
         scenario.machine.configuration.stepLogits = 16
         scenario.machine.configuration.queuedRequests = Limits.queuedRequests
         scenario.seconds = 1e6
+        let areOpposite = Bool.random(using: &random)
         for index in 0..<Int.random(in: 2...3, using: &random) {
             let depth = scenario.machine.configuration.runningRequests + Int.random(in: 1...12, using: &random)
             var load = TenantLoad(TenantName("t\(index)")!, .clients(count: depth, thinking: 0))
@@ -51,6 +52,8 @@ extension Scenario {
             load.output = .uniform(1...Int.random(in: 4...50, using: &random))
             // Some requests that take most of the pool, among many that take little.
             if Bool.random(using: &random) { load.prompt = .skewed(median: 8, most: 150) }
+            // What the first asks for in prompts the others do in outputs: both are service.
+            if areOpposite { (load.prompt, load.output) = index == 0 ? (.uniform(40...80), .uniform(1...4)) : (.uniform(1...4), .uniform(20...40)) }
             load.endsAtEndToken = Bool.random(using: &random)
             load.cancelShare = [0, 0.1].randomElement(using: &random)!
             scenario.tenants.append(load)
@@ -97,6 +100,8 @@ extension Scenario {
                 (few.arrivals, few.mostRequests, few.cancelShare) = (.clients(count: 1, thinking: 0), 60, 0)
                 (few.prompt, few.output) = (.uniform(1...8), .fixed(1))
             }
+            // One that may have so few running that its newcomers must wait though there is room for them.
+            if Int.random(in: 0..<3, using: &random) == 0 { few.policy.maxRunning = 1 }
             scenario.tenants.append(few)
         }
         if Bool.random(using: &random) {
@@ -106,6 +111,32 @@ extension Scenario {
         }
         scenario.moveMemory(&random)
         scenario.drawPriorities(seed: seed)
+        return scenario
+    }
+
+    /// A tenant whose requests take most of the pool, beside others with a few small streams that come again at once: what these leave free never comes to what it wants, and none of
+    /// them holds enough to have to make way. So it gets its pages only where they are kept for it until there are as many.
+    static func largeAmongSmall(seed: UInt64) -> Scenario {
+        var random = RandomSource(seed: mix(seed ^ 0x1A26E))
+        var scenario = Scenario()
+        scenario.machine = .random(&random)
+        scenario.machine.pages = Int.random(in: 15...17, using: &random)
+        scenario.machine.configuration.runningRequests = 16
+        scenario.machine.configuration.stepLogits = 16
+        scenario.machine.configuration.stepTokens = Int.random(in: 16...96, using: &random)
+        scenario.machine.configuration.queuedRequests = Limits.queuedRequests
+        scenario.machine.configuration.admissionRule = AdmissionRule.allCases.randomElement(using: &random)!
+        scenario.seconds = 1e6
+        var large = TenantLoad(TenantName("t0")!, .clients(count: 1, thinking: 0))
+        (large.prompt, large.output, large.mostRequests) = (.uniform(165...180), .uniform(1...20), 12)
+        scenario.tenants = [large]
+        let others = Int.random(in: 1...3, using: &random)
+        for index in 1...others {
+            var small = TenantLoad(TenantName("t\(index)")!, .clients(count: others == 1 ? 5 : 6 / others, thinking: 0))
+            (small.prompt, small.output) = (.uniform(6...20), .uniform(12...28))
+            (small.endsAtEndToken, small.mostRequests) = (false, 240 / others)
+            scenario.tenants.append(small)
+        }
         return scenario
     }
 

@@ -89,8 +89,8 @@ struct Churn: Sendable {
 
     // MARK: who asks
 
-    private func request(_ models: [String], context: Int, _ random: inout RandomSource) -> CompletionRequest {
-        var prompt = Bool.random(using: &random) ? Self.systemPrompts.randomElement(using: &random)! : ""
+    static func request(_ models: [String], context: Int, _ random: inout RandomSource) -> CompletionRequest {
+        var prompt = Bool.random(using: &random) ? systemPrompts.randomElement(using: &random)! : ""
         // Mostly short; one in eight fills much of the context. A number takes six tokens at most, a system prompt and the answer 160.
         let most = max(9, min(300, (context - 160) / 6))
         let numbers = Int.random(in: 0..<8, using: &random) == 0 ? Int.random(in: 9...most, using: &random) : Int.random(in: 1...8, using: &random)
@@ -99,6 +99,8 @@ struct Churn: Sendable {
         options.ignoresEndTokens = Bool.random(using: &random)
         if Int.random(in: 0..<6, using: &random) == 0 { options.extra["service_tier"] = "flex" }
         if Int.random(in: 0..<10, using: &random) == 0 { options.n = 2 }
+        // Half of them say nothing, which is 0; the others overtake each other.
+        if Bool.random(using: &random) { options.priority = Int.random(in: Limits.priorities, using: &random) }
         return CompletionRequest(model: models.randomElement(using: &random), prompt: prompt, options: options)
     }
 
@@ -106,7 +108,7 @@ struct Churn: Sendable {
         var random = RandomSource(seed: seed &+ UInt64(index) &* 7919)
         while await !state.isDone {
             let loaded = await state.loaded
-            let request = request(Int.random(in: 0..<3, using: &random) == 0 && !loaded.isEmpty ? loaded : models, context: context, &random)
+            let request = Self.request(Int.random(in: 0..<3, using: &random) == 0 && !loaded.isEmpty ? loaded : models, context: context, &random)
             // One in four is given up, at once or after some tokens.
             var patience = Int.random(in: 0..<4, using: &random) == 0 ? Int.random(in: 0...10, using: &random) : Int.max
             do {

@@ -1,6 +1,6 @@
 // `berth-bench churn`: everything at once, for as long as one likes, and what is left of it afterwards.
 //
-// Streams of all lengths on all models, many of them given up; adapters that are loaded and unloaded under them; the memory limit up and down. Beside
+// Streams of all lengths and priorities on all models, many of them given up; adapters that are loaded and unloaded under them; the memory limit up and down. Beside
 // them the same few requests again and again, whose answers must stay what they were at rest. At the end the daemon must be as it was: no request, no adapter, no
 // page and no descriptor left over, and its memory flat.
 
@@ -11,7 +11,7 @@ import BerthCore
 struct ChurnCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "churn",
-        abstract: "Loads, unloads, cancellations, prompts of all lengths and a moving memory limit; nothing may be lost.",
+        abstract: "Loads, unloads, cancellations, prompts of all lengths and priorities and a moving memory limit; nothing may be lost.",
         discussion: """
             Drives a running daemon until the loads, the moves and the seconds are all done. The exit code is 1 where something was lost. \
             See Scripts/churn, which starts the daemon on the demo model.

@@ -233,6 +233,20 @@ import Testing
         #expect(harness.outcomes[large]!.failure?.message.contains("blue may have 80") == true)
     }
 
+    /// Pages that come free are kept for whoever is first in line: others' small streams, none of which holds enough to have to make way, do not take them one by one
+    /// from a request that needs most of the pool.
+    @Test(arguments: 1...8 as ClosedRange<UInt64>) func freePagesAreKeptForTheFirstInLine(seed: UInt64) throws {
+        let harness = try Self.harness(pages: 18, running: 16)
+        let flood = Flood(harness, [.init(tenant: .a, depth: 2, prompt: 1...20, output: 20...28), .init(tenant: .c, depth: 2, prompt: 1...20, output: 20...28)], seed: seed)
+        for _ in 0..<20 { flood.step() }
+        let large = harness.submit(Array(repeating: 3, count: 220), maxTokens: 2) { $0.tenant = .b }
+        let before = flood.steps
+        while !harness.outcomes[large]!.isOver, flood.steps < before + 600 { flood.step() }
+        // Those who run come to their ends, and then its prompt is computed.
+        #expect(flood.steps - before < 60, "seed \(seed): \(flood.steps - before) steps")
+        #expect(flood.use(.a).preemptions + flood.use(.c).preemptions == 0, "seed \(seed)")
+    }
+
     /// Pages below a tenant's floor are there when it comes, whatever a flood holds.
     @Test func floorsAreKept() throws {
         let harness = try Self.harness(pages: 24, running: 16)

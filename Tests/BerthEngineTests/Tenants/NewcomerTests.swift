@@ -15,8 +15,9 @@ import Testing
         /// What has come and was not taken.
         var mail: GenerationRequest?
 
-        init(running: Int = 64, pages: Int = 400, warmSteps: Int = 200) throws {
+        init(running: Int = 64, pages: Int = 400, warmSteps: Int = 200, rule: AdmissionRule = .predicted) throws {
             var configuration = EngineConfiguration.withoutPrefixes
+            configuration.admissionRule = rule
             configuration.runningRequests = running
             harness = try Harness(model, pages: pages, configuration: configuration)
             streams = (0..<16).map { [harness] index in harness.submit([3, 4, Int32(5 + index)], maxTokens: 220) { $0.tenant = .a } }
@@ -86,6 +87,25 @@ import Testing
         #expect(run.harness.engine.running.count <= 16)
         run.harness.run()
         for id in run.streams + [second.id] { #expect(run.harness.outcomes[id]!.finish == .length) }
+    }
+
+    /// Pages that are kept for somebody who waits for more of them are no newcomer's, in the middle of a step as between two.
+    @Test(arguments: [false, true]) func aNewcomerTakesNoPagesThatAreKept(areKept: Bool) throws {
+        // Of 216 pages the streams have 208.
+        let run = try Run(pages: 216, rule: .optimistic)
+        let large = Self.request(999, .a, prompt: 200)
+        if areKept {
+            run.harness.submit(large)
+            run.harness.step()
+        }
+        #expect(run.harness.pool.freePageCount == 8 && run.harness.engine.isShortOfPages == areKept)
+        let request = Self.request(1000, .b), before = run.streamTokens
+        run.interrupt(request)
+        #expect(run.harness.engine.stepUnderWay != nil)
+        run.harness.step()
+        #expect(run.harness.outcomes[request.id]!.tokens.count == (areKept ? 0 : 1) && run.streamTokens == (areKept ? before + 16 : before))
+        run.harness.run()
+        for id in run.streams + [request.id] + (areKept ? [large.id] : []) { #expect(run.harness.outcomes[id]!.finish == .length) }
     }
 
     /// Of a newcomer's own requests the most urgent has the place beside those who run.

@@ -90,7 +90,7 @@ import Testing
             #expect(Set(harness.outcomes.filter(\.value.isOver).keys) == Set(order.prefix(running)))
             harness.run()
         }
-        #expect(harness.engine.counterSnapshot.raisedRequests == 2)
+        #expect(harness.engine.counterSnapshot.raisedRequests == 2 && harness.engine.tenantStatuses.map(\.use.raisedRequests) == [2])
     }
 
     /// A backlog that is never worked off is no queue by age: an urgent request waits for one raised at most, however long the others have waited.

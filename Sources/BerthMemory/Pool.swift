@@ -9,8 +9,8 @@
 //
 // How many pages may be leased is a limit that moves while the pool is at work. It is a number and no place: any page may be leased as long as not too
 // many are, so that nothing has to be copied when the limit falls. The arena has addresses up to `capacity`, which cost nothing; the books cover the
-// pages below the highest limit so far. Memory follows: a page that is taken anew above the limit, or above what is not withheld of it, is paid for by giving a free one back, and what
-// stays over a limit that fell goes back with `trim`, piece by piece, since that takes time.
+// pages below the highest limit so far. Memory follows: a page that is taken anew above the limit, or above what is not withheld of it, is paid for by
+// giving a free one back, and what stays over a limit that fell goes back with `trim`, piece by piece, since that takes time.
 //
 // Owned by the engine thread. Disk readers write through the addresses of pages that are reserved for them, and touch nothing else.
 

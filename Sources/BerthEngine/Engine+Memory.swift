@@ -3,7 +3,8 @@
 // Two numbers come from outside. The *limit* is what administrators allow: where it falls, the economy lets go what is worth least, then waves and
 // the least urgent requests give up their pages and wait, and whoever still fits comes to its end with the tokens that it would have had. What is
 // *withheld* answers to the machine's need: adapters, experts and cached prefixes behave as if the pool were so much smaller and free memory goes back, but
-// no request is disturbed, and where one could not run at all, what is withheld is lent to it until the next word from outside.
+// no request is disturbed, and where one could not run at all, what is withheld is lent to it until the next word from outside. The machine is helped by pages
+// that it gets back and not by those that it never gave: all that has not been touched is withheld from the first word on, and step by step a part of what has.
 //
 // Books change at once; memory goes back to the kernel in pieces between steps, for it takes milliseconds.
 
@@ -24,6 +25,21 @@ public struct PoolLimit: Sendable, Equatable {
     }
 }
 
+/// How short of memory the machine is. From the first word of it to the one that it is over.
+struct MemoryPressure {
+    /// So many parts of the whole have to do with less.
+    var parts: Int
+    var whole: Int
+    /// Pages that had memory when it began. What is withheld is counted from them throughout: what has gone back since is a part of it already.
+    let touchedPages: Int
+
+    /// Of the pool, one part in so many is there even where it had less: a pool that has hardly been used still serves adapters side by side.
+    private static let least = 16
+
+    /// What may have memory, of a pool of so many pages.
+    func allowance(of pages: Int) -> Int { max(min(touchedPages, pages) * (whole - parts) / whole, pages / Self.least) }
+}
+
 extension Engine {
     /// Moves the pool's limit, of which there must be enough for pinned adapters.
     public func setLimit(_ limit: PoolLimit) throws(GenerationFailure) {
@@ -39,17 +55,23 @@ extension Engine {
         finishStepUnderWay()
         pool.setLimit(limit.pages)
         for (use, share) in limit.shares { pool.setShare(share, for: use) }
+        withholdForPressure()
         settleMemory()
         stir()
     }
 
-    /// Keeps so much of the pool from what can be read again, until told otherwise.
-    public func withhold(_ pages: Int) {
+    /// The machine is short of memory: of what the pool had touched when it began to be, so many parts of `whole` are kept from what can be read again, and
+    /// all that it had not, until told otherwise. With no parts it is over, and the pool is whole.
+    public func withhold(parts: Int, of whole: Int) {
+        precondition(whole > 0 && (0...whole).contains(parts))
         finishStepUnderWay()
-        pool.withhold(min(max(0, pages), pool.pageCount))
+        pressure = parts == 0 ? nil : MemoryPressure(parts: parts, whole: whole, touchedPages: pressure?.touchedPages ?? pool.touchedPages)
+        withholdForPressure()
         settleMemory()
         stir()
     }
+
+    private func withholdForPressure() { pool.withhold(pressure.map { pool.pageCount - $0.allowance(of: pool.pageCount) } ?? 0) }
 
     /// Nothing runs and nothing is read, so that nobody would ever make room: what is withheld, or kept for the next wave, is there for who asks. False
     /// where nothing is.
@@ -65,7 +87,7 @@ extension Engine {
 
     /// Brings leases and memory nearer to the limit. Between steps.
     func settleMemory() {
-        if pool.withheldPages > 0 { _ = economy.fit(pool.pageCount - pool.withheldPages, cause: .pressure) }
+        if pool.withheldPages > 0 { _ = economy.fit(cause: .pressure) { pool.overdrawnPages == 0 } }
         if pool.excessPages > 0 { makeLeasesFit() }
         pool.trim(most: piece)
     }
@@ -78,7 +100,7 @@ extension Engine {
 
     /// What is left afterwards are adapters on their way: the ends of their reads lead here again.
     private func makeLeasesFit() {
-        while !economy.fit(pool.pageCount, cause: .limit) {
+        while !economy.fit(cause: .limit, until: { pool.excessPages == 0 }) {
             if experts?.finishReads() == true { continue }
             if let other = whoGivesUpBulk() {
                 preempt(other)

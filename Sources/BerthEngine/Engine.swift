@@ -69,6 +69,8 @@ public final class Engine {
     /// The same for requests that nobody waits for: they run in waves.
     var bulk = ArrivalList()
     var waves = Waves()
+    /// Nil where the machine has memory enough.
+    var pressure: MemoryPressure?
     /// A step that was left in the middle (`Engine+Newcomers.swift`).
     var stepUnderWay: PassUnderWay?
     var newcomerPace = NewcomerPace()

@@ -9,8 +9,8 @@
 //
 // How many pages may be leased is a limit that moves while the pool is at work. It is a number and no place: any page may be leased as long as not too
 // many are, so that nothing has to be copied when the limit falls. The arena has addresses up to `capacity`, which cost nothing; the books cover the
-// pages below the highest limit so far. Memory follows: a page that is taken anew above the limit is paid for by giving a free one back, and what
-// stays over a limit that fell goes back with `trim`, piece by piece, since that takes time.
+// pages below the highest limit so far. Memory follows: a page that is taken anew above the limit, or above what is not withheld of it, is paid for by
+// giving a free one back, and what stays over a limit that fell goes back with `trim`, piece by piece, since that takes time.
 //
 // Owned by the engine thread. Disk readers write through the addresses of pages that are reserved for them, and touch nothing else.
 
@@ -23,7 +23,7 @@ public final class Pool {
     public private(set) var pageCount: Int
     /// The most that the limit can be.
     public let capacity: Int
-    /// Pages of the limit that classes which are read again may not take now.
+    /// Pages of the limit that classes which are read again may not take now, and that free memory does not stay in.
     public private(set) var withheldPages = 0
     private let arena: Arena
     private var free: FreePages
@@ -105,14 +105,15 @@ public final class Pool {
     public func room(for use: PageClass) -> Int { max(0, min(sharedRoom(for: use), ceilingRoom(for: use))) }
 
     /// Free pages less those that are kept for the floors of other classes; negative where floors were raised over what is free, or the limit fell below
-    /// what is leased. What is withheld is not there for a class that is read again, but for its floor.
+    /// what is leased. What is withheld is not there for a class that is read again, but for its floor; the floors of others take nothing of the rest,
+    /// for they are kept from the whole.
     public func sharedRoom(for use: PageClass) -> Int {
         var room = pageCount - leasedPages
         for other in PageClass.allCases where other != use {
             room -= max(0, shares[other.rawValue].floorPages - leased[other.rawValue])
         }
         guard withheldPages > 0, use.isReadAgain else { return room }
-        return max(room - withheldPages, min(room, shares[use.rawValue].floorPages - leased[use.rawValue]))
+        return min(room, max(allowance - leasedPages, shares[use.rawValue].floorPages - leased[use.rawValue]))
     }
 
     /// Pages to a class's ceiling; negative where it is above one that was lowered.
@@ -139,8 +140,14 @@ public final class Pool {
         withheldPages = pages
     }
 
+    /// Pages that have been used since their memory was last given back: what the arena takes of the machine's memory, at most.
+    public var touchedPages: Int { leasedPages + warm.count }
+
+    /// Leased pages beyond what is not withheld: who holds pages for later has to release some.
+    public var overdrawnPages: Int { max(0, leasedPages - allowance) }
+
     /// Free pages whose memory is more than the limit allows, or more than is not withheld.
-    public var surplusPages: Int { min(warm.count, max(0, touchedPages - (pageCount - withheldPages))) }
+    public var surplusPages: Int { min(warm.count, max(0, touchedPages - allowance)) }
 
     /// Gives the memory of surplus pages back to the machine, of `most` at most.
     public func trim(most: Int) { giveBackWarm(min(most, surplusPages)) }
@@ -319,11 +326,11 @@ public final class Pool {
             for page in free.takeLowest(count) { own(page) }
         }
         // Pages that were taken anew are paid for.
-        giveBackWarm(min(count, warm.count, max(0, touchedPages - pageCount)))
+        trim(most: count)
     }
 
-    /// Pages that have been used since their memory was last given back: what the arena takes of the machine's memory, at most.
-    private var touchedPages: Int { leasedPages + warm.count }
+    /// The limit less what is withheld.
+    private var allowance: Int { pageCount - withheldPages }
 
     /// The books cover all pages below the limit.
     private func growBooks() {

@@ -49,8 +49,7 @@ struct PoolDrawing {
     private func size(_ pages: Int) -> String { pages == 0 ? "-" : ByteSize(bytes: pages * pageBytes).description }
 
     var lines: [String] {
-        let free = json["free"]?.int ?? 0
-        var lines = ["pool \(ByteSize(bytes: pages * pageBytes)) in \(pages) pages of \(ByteSize(bytes: pageBytes)), \(ByteSize(bytes: free * pageBytes)) free"]
+        var lines = ["pool \(ByteSize(bytes: pages * pageBytes)) in \(pages) pages of \(ByteSize(bytes: pageBytes)), " + memory]
         lines.append("[" + bar(width: columns - 2) + "]")
         lines += tableLines(["CLASS", "SIZE", "IN USE", "PINNED", "READING", "CACHED", "WASTE"], classes.map { name, row in
             [name] + ["pages", "in_use", "pinned", "loading", "cached"].map { size(row[$0]?.int ?? 0) } + [waste(name)]
@@ -69,6 +68,14 @@ struct PoolDrawing {
             })
         }
         return lines
+    }
+
+    /// What is free, what has memory of the machine's, free or not, and what pressure withholds.
+    private var memory: String {
+        [("free", "free"), ("touched", "resident"), ("withheld", "withheld")].compactMap { key, what -> String? in
+            guard let pages = json[key]?.int, key == "free" || pages > 0 else { return nil }
+            return "\(ByteSize(bytes: pages * pageBytes)) \(what)"
+        }.joined(separator: ", ")
     }
 
     /// One character for each so-many-th part of the pool; rounded so that they add up to the width.

@@ -95,11 +95,11 @@ import Testing
         for (index, value) in [3.0, 7, 5, 9].enumerated() { #expect(adapters.put(index, worth: value)) }
         for (index, value) in [2.0, 4, 6].enumerated() { #expect(experts.put(index, worth: value)) }
         pool.setLimit(5)
-        #expect(economy.fit(5, cause: .limit))
+        #expect(economy.fit(cause: .limit) { pool.claimedPages <= 5 })
         #expect(adapters.values == [1: 7, 2: 5, 3: 9] && experts.values == [1: 4, 2: 6])
-        #expect(economy.fit(4, cause: .pressure))
+        #expect(economy.fit(cause: .pressure) { pool.claimedPages <= 4 })
         #expect(experts.values == [1: 4, 2: 6], "the floor holds")
-        #expect(!economy.fit(1, cause: .limit) && adapters.values.isEmpty && experts.values.count == 2)
+        #expect(!economy.fit(cause: .limit, until: { pool.claimedPages <= 1 }) && adapters.values.isEmpty && experts.values.count == 2)
         #expect(economy.evictions[Eviction(use: .adapter, cause: .limit)] == 3 && economy.evictions[Eviction(use: .adapter, cause: .pressure)] == 1)
         experts.clear()
     }
@@ -125,7 +125,7 @@ import Testing
                     let index = mayLeave[0] && (!mayLeave[1] || left[0].values.min()! < left[1].values.min()!) ? 0 : 1
                     left[index][left[index].min { $0.value < $1.value }!.key] = nil
                 }
-                #expect(economy.fit(limit, cause: .limit), "seed \(seed)")
+                #expect(economy.fit(cause: .limit, until: { pool.claimedPages <= limit }), "seed \(seed)")
                 #expect(shelves.map(\.values) == left, "seed \(seed)")
             }
             let shelf = shelves[Int.random(in: 0..<2, using: &random)]

@@ -43,7 +43,7 @@ import Testing
                 // Pages of reads under way stay until those end; nothing else may be over the limit.
                 let reading = harness.engine.adapters.filter { $0.state == .loading }.reduce(0) { $0 + $1.pages }
                 #expect(harness.pool.excessPages <= reading, "seed \(seed)")
-            case 30..<36: harness.engine.withhold(Bool.random(using: &random) ? 0 : Int.random(in: 0...most, using: &random))
+            case 30..<36: harness.engine.withhold(parts: Bool.random(using: &random) ? 0 : Int.random(in: 0...most, using: &random), of: most)
             case 36..<60:
                 if !harness.reader.reads.isEmpty { harness.reader.complete(Int.random(in: 0..<harness.reader.reads.count, using: &random), in: harness.engine) }
             default: harness.step()
@@ -63,7 +63,7 @@ import Testing
                 #expect(outcome == alone, "seed \(seed), request \(request.id): \(String(describing: outcome.failure))")
             }
         }
-        harness.engine.withhold(0)
+        harness.engine.withhold(parts: 0, of: 1)
         for index in 0..<5 { try harness.engine.unregisterAdapter(AdapterName("a\(index)")!) }
         while harness.engine.hasWork { harness.step() }
         #expect(harness.unusedPageCount == harness.pool.pageCount && harness.pool.surplusPages == 0, "seed \(seed)")
@@ -89,7 +89,7 @@ import Testing
             case 3 where moves < 100:
                 moves += 1
                 try harness.engine.setLimit(PoolLimit(pages: Int.random(in: least...most, using: &random), leastPages: least))
-            case 4: harness.engine.withhold(Int.random(in: 0...most, using: &random))
+            case 4: harness.engine.withhold(parts: Int.random(in: 0...most, using: &random), of: most)
             case 5...6: harness.reader.completeAll(in: harness.engine)
             default: harness.step()
             }
@@ -173,12 +173,62 @@ import Testing
         let idle = harness.engine.prefixes.idleCount
         #expect(idle > 8)
         #expect(harness.engine.poolPicture.classes.first { $0.use == .kv }?.cached == idle)
-        harness.engine.withhold(28)
+        let touched = harness.pool.touchedPages
+        harness.engine.withhold(parts: touched - 4, of: touched)
         #expect(harness.engine.prefixes.idleCount == 4 && harness.engine.economy.evictions[Eviction(use: .kv, cause: .pressure)] == idle - 4)
         try harness.engine.setLimit(PoolLimit(pages: 2, leastPages: 2))
         #expect(harness.pool.leasedPages <= 2)
         harness.run()
         #expect(harness.pool.snapshot.touched <= 2)
+    }
+
+    /// A pool most of which was never touched gives memory back from the first part on, first what is free, then what is cached; it takes no more than what is left
+    /// to it while pressure lasts, and is whole when it is over.
+    @Test func aHalfEmptyPoolGivesWayFromTheFirstPart() throws {
+        let harness = try Harness(pages: 128)
+        func converse(_ salts: Range<Int>) {
+            for salt in salts { harness.submit((0..<60).map { Int32(2 + ($0 * 7 + salt * 13 + salt * $0) % 50) }, maxTokens: 4) }
+            harness.run()
+        }
+        converse(0..<8)
+        harness.pool.release(harness.pool.reserve(12, for: .activation)!)
+        let idle = harness.engine.prefixes.idleCount, touched = harness.pool.touchedPages
+        #expect(idle > 16 && touched >= idle + 12 && touched < 64, "\(touched) pages are touched, \(idle) of them cached")
+        var left = touched
+        for parts in 1...12 {
+            left = touched * (16 - parts) / 16
+            harness.engine.withhold(parts: parts, of: 16)
+            #expect(harness.pool.touchedPages == left && harness.engine.prefixes.idleCount == min(idle, left), "\(parts) parts")
+        }
+        converse(8..<16)
+        harness.engine.withhold(parts: 12, of: 16)
+        #expect(harness.pool.touchedPages <= left && harness.pool.snapshot.withheld == 128 - left)
+        harness.engine.withhold(parts: 0, of: 16)
+        #expect(harness.pool.withheldPages == 0 && harness.pool.room(for: .adapter) == harness.pool.freePageCount)
+        converse(16..<40)
+        #expect(harness.pool.touchedPages > touched)
+    }
+
+    /// Parts are counted from what had memory when pressure began, whatever has gone back since; from the limit where that falls below it; and where there was
+    /// hardly anything, a sixteenth of the pool is there.
+    @Test func partsAreCountedFromTheBeginning() throws {
+        let harness = try Harness(pages: 64, reserving: 96, configuration: .withoutPrefixes)
+        harness.pool.release(harness.pool.reserve(32, for: .activation)!)
+        func allowed() -> Int { harness.pool.pageCount - harness.pool.withheldPages }
+        harness.engine.withhold(parts: 4, of: 16)
+        #expect(allowed() == 24 && harness.pool.touchedPages == 24)
+        while harness.engine.rest() {}
+        #expect(harness.pool.touchedPages == 0)
+        harness.engine.withhold(parts: 8, of: 16)
+        #expect(allowed() == 16)
+        try harness.engine.setLimit(PoolLimit(pages: 16, leastPages: 4))
+        #expect(allowed() == 8)
+        try harness.engine.setLimit(PoolLimit(pages: 96, leastPages: 4))
+        #expect(allowed() == 16)
+        harness.engine.withhold(parts: 0, of: 16)
+        #expect(allowed() == 96)
+        harness.engine.withhold(parts: 1, of: 16)
+        #expect(allowed() == 6)
     }
 
     /// An adapter that was read under pressure is idle until its request is let in, and does not leave before: bulk requests, which take pages meanwhile, make way
@@ -196,7 +246,7 @@ import Testing
             }
         }
         run(3)
-        harness.engine.withhold(withheld)
+        harness.engine.withhold(parts: withheld, of: 16)
         let stream = harness.submit([5, 6], maxTokens: 4, adapter: "late")
         run(100)
         #expect(harness.outcomes[stream]!.finish == .length, "after \(harness.engine.counterSnapshot.adapterLoads) reads")
@@ -216,10 +266,11 @@ import Testing
         #expect(harness.pool.pageCount(of: .adapter) == 12)
         let running = harness.submit([5, 6], maxTokens: 40)
         harness.step()
-        harness.engine.withhold(12)
+        let touched = harness.pool.touchedPages
+        harness.engine.withhold(parts: touched - 4, of: touched)
         #expect(harness.pool.pageCount(of: .adapter) == 3 && harness.engine.running.count == 1)
         #expect(harness.engine.economy.evictions[Eviction(use: .adapter, cause: .pressure)] == 3)
-        harness.engine.withhold(15)
+        harness.engine.withhold(parts: touched - 1, of: touched)
         #expect(harness.pool.pageCount(of: .adapter) == 0)
         harness.run()
         #expect(harness.outcomes[running]!.finish == .length && harness.engine.counterSnapshot.preemptions == 0)

@@ -72,10 +72,11 @@ struct Leases {
             case 0...3:
                 let count = Int.random(in: 1...max(1, pageCount / 4), using: &random)
                 let use = PageClass.allCases.randomElement(using: &random)!
-                let fits = count <= room(use)
+                let fits = count <= room(use), touched = pool.touchedPages
                 let box = Leases.one(pool, use, count: count)
                 #expect((box != nil) == fits, "seed \(seed)")
                 guard let box else { break }
+                #expect(pool.touchedPages <= max(touched, pageCount - withheld, pool.leasedPages), "seed \(seed)")
                 stamp += 1000
                 entries.append(Entry(box: box, use: use, count: count, stamp: stamp))
                 write(entries.last!)

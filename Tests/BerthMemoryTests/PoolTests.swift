@@ -163,7 +163,7 @@ extension Pool {
         let pool = try Pool(bytes: 10 * Self.page, pageBytes: Self.page)
         pool.setShare(PoolShare(floorPages: 3), for: .expert)
         pool.withhold(8)
-        #expect(pool.room(for: .adapter) == 0 && pool.room(for: .expert) == 3 && pool.room(for: .kv) == 7)
+        #expect(pool.room(for: .adapter) == 2 && pool.room(for: .expert) == 3 && pool.room(for: .kv) == 7)
         let kv = pool.lease(7, for: .kv)
         #expect(pool.room(for: .expert) == 3 && pool.room(for: .adapter) == 0)
         let expert = pool.lease(3, for: .expert)
@@ -172,5 +172,29 @@ extension Pool {
         pool.release(kv)
         pool.release(expert)
         pool.checkInvariants()
+    }
+
+    /// What is not withheld is all that may have memory: free pages give theirs back down to it, and a page that is taken anew beyond it is paid for by one.
+    @Test func noFreshPageIsTakenBeyondWhatIsNotWithheld() throws {
+        let pool = try Pool(bytes: 100 * Self.page, pageBytes: Self.page)
+        let idle = pool.lease(20, for: .adapter), used = pool.lease(20, for: .adapter)
+        pool.release(idle)
+        #expect(pool.touchedPages == 40 && pool.surplusPages == 0)
+        pool.withhold(65)
+        #expect(pool.surplusPages == 5 && pool.overdrawnPages == 0)
+        pool.trim(most: .max)
+        #expect(pool.touchedPages == 35 && pool.snapshot.touched == 35 && pool.room(for: .adapter) == 15)
+        // Keys and values come from the top, where nothing has been touched.
+        let kv = pool.lease(10, for: .kv)
+        #expect(pool.touchedPages == 35 && pool.surplusPages == 0 && pool.room(for: .adapter) == 5)
+        // Requests may have more, with nothing to pay for it.
+        let more = pool.lease(30, for: .kv)
+        #expect(pool.touchedPages == 60 && pool.overdrawnPages == 25 && pool.room(for: .adapter) == 0)
+        pool.checkInvariants()
+        pool.withhold(0)
+        #expect(pool.room(for: .adapter) == 40)
+        pool.release(used)
+        pool.release(kv)
+        pool.release(more)
     }
 }

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct PoolDrawingTests {
     private let answer: JSON = [
-        "page_bytes": 1_048_576, "pages": 100, "free": 40, "withheld": 10, "waste_bytes": ["kv": 524_288, "adapter": 0],
+        "page_bytes": 1_048_576, "pages": 100, "free": 40, "withheld": 10, "touched": 75, "waste_bytes": ["kv": 524_288, "adapter": 0],
         "by_class": [
             "kv": ["pages": 30, "in_use": 20, "pinned": 0, "loading": 0, "cached": 10],
             "adapter": ["pages": 30, "in_use": 5, "pinned": 10, "loading": 5, "cached": 10],
@@ -21,7 +21,7 @@ import Testing
 
     @Test func draws() {
         let expected = """
-            pool 100.0 MiB in 100 pages of 1.0 MiB, 40.0 MiB free
+            pool 100.0 MiB in 100 pages of 1.0 MiB, 40.0 MiB free, 75.0 MiB resident, 10.0 MiB withheld
             [KKKKKKKKKKkkkkkAAAAAAAAAAaaaaa...............-----]
             CLASS    SIZE      IN USE    PINNED    READING  CACHED    WASTE
             kv       30.0 MiB  20.0 MiB  -         -        10.0 MiB  512.0 KiB

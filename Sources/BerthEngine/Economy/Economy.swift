@@ -78,9 +78,9 @@ final class Economy {
         return true
     }
 
-    /// Lets the cheapest objects go until no more than `pages` of the pool are claimed. False where what is left may not leave.
-    func fit(_ pages: Int, cause: EvictionCause) -> Bool {
-        while pool.claimedPages > pages {
+    /// Lets the cheapest objects go until enough have. False where what is left may not leave.
+    func fit(cause: EvictionCause, until isEnough: () -> Bool) -> Bool {
+        while !isEnough() {
             let offers = classes.compactMap { evictable -> (evictable: any EvictableClass, value: Double)? in
                 guard pool.pagesAboveFloor(of: evictable.use) > 0, let value = evictable.cheapestValue() else { return nil }
                 return (evictable, value)

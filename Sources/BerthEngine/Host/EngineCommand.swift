@@ -18,8 +18,8 @@ public enum EngineCommand: Sendable {
     case tenants
     /// How large the pool may be. → `.done`
     case setLimit(PoolLimit)
-    /// Pages that are kept from what can be read again. → `.done`
-    case withhold(pages: Int)
+    /// How short of memory the machine is. → `.pool`
+    case withhold(parts: Int, of: Int)
     /// → `.adapters`
     case listAdapters
     /// → `.requests`
@@ -65,7 +65,9 @@ extension Engine {
             case .setTenants(let policies): setTenants(policies)
             case .tenants: return .tenants(tenantStatuses)
             case .setLimit(let limit): try setLimit(limit)
-            case .withhold(let pages): withhold(pages)
+            case .withhold(let parts, let whole):
+                withhold(parts: parts, of: whole)
+                return .pool(poolSnapshot)
             case .listAdapters: return .adapters(adapters)
             case .listRequests: return .requests(requests)
             case .pool: return .pool(poolSnapshot)

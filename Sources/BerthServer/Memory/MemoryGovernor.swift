@@ -31,7 +31,8 @@ final class MemoryGovernor: MemoryService {
         var configured: ByteSize?
         var groupLimit: Int?
         var policy = PressurePolicy()
-        /// What the engine was told last.
+        /// What the engine was told last, in the policy's steps, and what it has made of it.
+        var toldSteps = 0
         var withheldPages = 0
         /// A bound that was too low, so that it is said once.
         var impossible: Int?
@@ -103,17 +104,18 @@ final class MemoryGovernor: MemoryService {
         queue.async { [self] in
             followGroup()
             let reading = group.reading
-            let (before, after, pages, isNews) = state.withLock { state in
-                let before = state.policy.withheldSteps
+            let (before, policy) = state.withLock { state in
                 state.policy.observe(reading, now: EngineHost.monotonicNanoseconds())
-                let pages = Int(Double(state.budget.pool / state.budget.pageBytes) * state.policy.share)
-                // The engine may have lent some of it: it is told again as long as anything is withheld.
-                let isNews = pages > 0 || state.withheldPages > 0
-                state.withheldPages = pages
-                return (before, state.policy, pages, isNews)
+                return (state.toldSteps, state.policy)
             }
-            guard isNews, host.perform(.withhold(pages: pages), reply: { _ in }) else { return }
-            report(before, after)
+            // The engine may have lent some of it: it is told again as long as anything is withheld.
+            guard before > 0 || policy.withheldSteps > 0 else { return }
+            let isAccepted = host.perform(.withhold(parts: policy.withheldSteps, of: PressurePolicy.steps)) { [self] answer in
+                if case .pool(let snapshot) = answer { state.withLock { $0.withheldPages = snapshot.withheld } }
+            }
+            guard isAccepted else { return }
+            state.withLock { $0.toldSteps = policy.withheldSteps }
+            report(before, policy)
         }
     }
 
@@ -197,7 +199,7 @@ final class MemoryGovernor: MemoryService {
 
     private func report(_ before: Int, _ policy: PressurePolicy) {
         guard before != policy.withheldSteps else { return }
-        let share = "\(policy.withheldSteps) of its \(PressurePolicy.steps) parts"
+        let share = "\(policy.withheldSteps) of \(PressurePolicy.steps) parts of the memory that it had"
         if policy.withheldSteps == 0 {
             logger.notice("memory pressure is over: the pool is whole again")
         } else if policy.withheldSteps > before {

@@ -14,7 +14,7 @@ public struct MemoryStatus: Sendable, Equatable {
     public var activations = 0
     public var process = 0
     public var pool = 0
-    /// Of the pool, what its caches do without because the machine is short of memory.
+    /// Of the pool, what its caches do without because the machine is short of memory: what it has given back, and what it has not touched.
     public var withheld = 0
     /// The part of the time in which somebody waits for memory.
     public var stall = 0.0

@@ -1,4 +1,4 @@
-// How much of the pool gives way when the machine is short of memory.
+// How much of the pool's memory gives way when the machine is short of it.
 //
 // While somebody waits for memory, or the control group is full of what cannot be dropped, the share that is withheld from what can be read again grows by a
 // step every two seconds. It falls by a step every ten seconds once the machine has been calm for half a minute. Between calm and pressed nothing
@@ -33,9 +33,6 @@ struct PressurePolicy: Sendable {
     /// Since when it has been calm; nil while it is not.
     private var calmSince: UInt64?
     private var lastGrowth: UInt64?
-
-    /// The share of the pool that is withheld.
-    var share: Double { Double(withheldSteps) / Double(Self.steps) }
 
     /// - Parameter now: monotonic nanoseconds.
     mutating func observe(_ reading: Reading, now: UInt64) {

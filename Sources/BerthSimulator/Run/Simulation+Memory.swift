@@ -36,18 +36,35 @@ extension Simulation {
     func changePressure() throws(Violation) {
         pressure.step(&random)
         let before = engine.counterSnapshot.preemptions
-        engine.withhold(pressure.pages(of: limit))
+        touchedBeforePressure = pressure.withheld == 0 ? nil : touchedBeforePressure ?? pool.touchedPages
+        engine.withhold(parts: pressure.withheld, of: PressureWalk.parts)
         report.memoryMoves += 1
         log.tell(clock.now) { "\(pool.withheldPages) of \(limit) pages are withheld" }
-        // Who took a place during a step that was left gives it up at its end.
-        guard scenario.machine.stepPieces > 1 || engine.counterSnapshot.preemptions == before else {
-            throw Violation(.pressureTakesWhatIsIdle, "\(engine.counterSnapshot.preemptions - before) requests gave up their pages because the machine is short of memory")
+        // Who took a place during a step that was left gives it up at its end, and what that step takes is touched before anything is withheld.
+        if scenario.machine.stepPieces == 1 {
+            guard engine.counterSnapshot.preemptions == before else {
+                throw Violation(.pressureTakesWhatIsIdle, "\(engine.counterSnapshot.preemptions - before) requests gave up their pages because the machine is short of memory")
+            }
+            try checkPressureIsFelt()
         }
-        guard pool.claimedPages > limit - pool.withheldPages else { return }
+        guard pool.leasedPages > limit - pool.withheldPages else { return }
         let cached = engine.poolSnapshot.kv.cached
         guard cached == 0 else { throw Violation(.pressureTakesWhatIsIdle, "\(pool.withheldPages) pages are withheld, and \(cached) hold what requests have left") }
         if let idle = engine.adapters.first(where: { $0.state == .resident && $0.runningRequests == 0 && !$0.isPinned }) {
             throw Violation(.pressureTakesWhatIsIdle, "\(pool.withheldPages) pages are withheld, and adapter \(idle.name) stays though nobody uses it")
+        }
+    }
+
+    /// Parts are counted from what was touched: the first of them already is memory that the machine gets back.
+    private func checkPressureIsFelt() throws(Violation) {
+        guard let touched = touchedBeforePressure else {
+            guard pool.withheldPages == 0 else { throw Violation(.pressureTakesWhatIsIdle, "pressure is over, and \(pool.withheldPages) pages are withheld") }
+            return
+        }
+        let most = max(min(touched, limit) * (PressureWalk.parts - pressure.withheld) / PressureWalk.parts, limit / 16)
+        guard pool.touchedPages <= max(most, pool.leasedPages) else {
+            throw Violation(
+                .pressureTakesWhatIsIdle, "\(pressure.withheld) parts of \(touched) touched pages are withheld, and \(pool.touchedPages) have memory, of which \(pool.leasedPages) are leased")
         }
     }
 

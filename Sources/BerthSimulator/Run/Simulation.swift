@@ -47,6 +47,8 @@ public final class Simulation {
     /// The pool's limit, as it was moved last.
     var limit: Int
     var pressure = PressureWalk()
+    /// Pages that had memory when pressure began; nil while there is none.
+    var touchedBeforePressure: Int?
     /// The first adapter is pinned; and its version that has been seen in memory since.
     var isPinned = false
     var pinnedInMemory: UInt64?

@@ -38,7 +38,7 @@ import Testing
                 if Int.random(in: 0..<6, using: &random) == 0 { request.deadline = harness.now + UInt64.random(in: 0..<100_000, using: &random) }
                 requests.append(request)
                 harness.submit(request)
-            case 28..<30 where seed % 4 == 0: harness.engine.withhold(Int.random(in: 0...pages / 2, using: &random))
+            case 28..<30 where seed % 4 == 0: harness.engine.withhold(parts: Int.random(in: 0...pages / 2, using: &random), of: pages)
             case 30..<35:
                 harness.engine.setTenants(
                     Dictionary(uniqueKeysWithValues: names.filter { _ in Bool.random(using: &random) }.map { name in
@@ -69,7 +69,7 @@ import Testing
                 #expect(outcome == alone, "seed \(seed), request \(request.id)")
             }
         }
-        harness.engine.withhold(0)
+        harness.engine.withhold(parts: 0, of: 1)
         for name in versions.keys { try harness.engine.unregisterAdapter(AdapterName(name)!) }
         #expect(harness.unusedPageCount == pages, "seed \(seed)")
     }

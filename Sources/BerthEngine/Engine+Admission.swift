@@ -40,6 +40,8 @@ extension Engine {
         let width = tenants.waiting(.bulk).isEmpty ? 0 : waveWidth()
         // Who waits for an answer comes before who does not.
         asking: for serviceClass in [ServiceClass.interactive, .bulk] {
+            // What is free is kept for a stream that has found too little: who made way for it does not come back before.
+            if serviceClass == .bulk, isShortOfPages { break }
             var order = fairOrder(serviceClass)
             // Its tenant was charged for the reading, and may not be the next any more: but where nothing runs, and two adapters do not fit together, each would be
             // read only to be thrown out for the other.

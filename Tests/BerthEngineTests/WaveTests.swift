@@ -68,6 +68,28 @@ import Testing
         for request in requests + [stream] { #expect(try harness.outcomes[request.id] == Harness.alone(request)) }
     }
 
+    /// While a stream waits for pages, they are kept for it: bulk requests that gave theirs up do not take them again only to give them up once more.
+    @Test func bulkDoesNotComeBackBeforeWhomItMadeWayFor() throws {
+        let harness = try Harness(pages: 20, configuration: .withoutPrefixes)
+        let first = harness.submit(Array(repeating: 5, count: 100), maxTokens: 40) { $0.ignoresEndTokens = true }
+        let requests = (1...3).map { bulk(UInt64($0) + 100, prompt: 40, maxTokens: 30) }
+        for request in requests { harness.submit(request) }
+        for _ in 0..<4 { harness.step() }
+        #expect(!harness.engine.bulk.isEmpty)
+        let waiting = harness.submit(Array(repeating: 6, count: 180), maxTokens: 4) { $0.ignoresEndTokens = true }
+        for id in 0..<12 as Range<UInt64> {
+            // Whatever happens, the engine looks again at who may run.
+            let passing = RequestID(1000 + id)
+            harness.submit(GenerationRequest(id: passing, prompt: [3, 4], maxTokens: 1))
+            harness.step()
+            harness.cancel(passing)
+        }
+        #expect(!harness.outcomes[first]!.isOver && harness.outcomes[waiting]!.tokens.isEmpty)
+        #expect(harness.engine.counterSnapshot.preemptions <= requests.count && harness.engine.bulk.isEmpty)
+        harness.run()
+        for request in requests { #expect(try harness.outcomes[request.id] == Harness.alone(request)) }
+    }
+
     /// A request that is cancelled in the middle of a wave ends at once, and its pages are freed with the wave.
     @Test func cancelledInTheMiddle() throws {
         let harness = try Harness(pages: 60)

@@ -31,12 +31,26 @@ import Testing
         var first = StepWork()
         first.add(rows: 20, after: 0, logitRows: 1, hasAdapter: false)
         let report = try Self.run(scenario)
-        let wanted = (costs.request + costs.nanoseconds(of: first)) / 1e9
+        let wanted = (costs.request + costs.wake + costs.nanoseconds(of: first)) / 1e9
         #expect(abs(report.firstToken.percentile(0.5) / wanted - 1) < 0.03)
         var next = StepWork()
         next.add(rows: 1, after: 21, logitRows: 1, hasAdapter: false)
         #expect(abs(report.gap.percentile(0.5) / (costs.nanoseconds(of: next) / 1e9) - 1) < 0.03)
         #expect(report.outputTokens == 5)
+    }
+
+    /// Who comes while the engine wakes up for somebody else shares that one's step; who comes a little later waits for its end.
+    @Test func whoComesWhileTheEngineWakesIsInItsStep() throws {
+        func firstTokens(apart seconds: Double) throws -> [Double] {
+            var scenario = Self.scenario(.together(count: 1), prompt: 20, output: 5)
+            var second = scenario.tenants[0]
+            (second.name, second.begins) = (TenantName("later")!, seconds)
+            scenario.tenants.append(second)
+            return try Self.run(scenario).tenants.map { $0.firstToken.percentile(0.5) }
+        }
+        let together = try firstTokens(apart: 1e-4), apart = try firstTokens(apart: 6e-4)
+        #expect(abs(together[1] / together[0] - 1) < 0.03, "\(together)")
+        #expect(apart[1] > 1.5 * apart[0], "\(apart)")
     }
 
     /// Streams share a step: sixteen are faster together than one after the other.

@@ -11,7 +11,7 @@ extension StepCosts {
     private static let tables: [(name: String, path: WritableKeyPath<StepCosts, CostTable> & Sendable)] = [("passes", \.passes), ("logits", \.logits)]
     private static let prices: [(name: String, path: WritableKeyPath<StepCosts, Double> & Sendable)] = [
         ("attendedByPrompt", \.attendedByPrompt), ("attendedByStream", \.attendedByStream), ("sequence", \.sequence), ("adapter", \.adapter),
-        ("adapterRow", \.adapterRow), ("expert", \.expert), ("expertRow", \.expertRow), ("step", \.step), ("request", \.request),
+        ("adapterRow", \.adapterRow), ("expert", \.expert), ("expertRow", \.expertRow), ("step", \.step), ("request", \.request), ("wake", \.wake),
     ]
 
     public var json: JSON {

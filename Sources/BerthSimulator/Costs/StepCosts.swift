@@ -29,6 +29,8 @@ public struct StepCosts: Sendable, Equatable {
     public var step = 60_000.0
     /// From a client's call until the engine has the request.
     public var request = 300_000.0
+    /// An engine that has nothing to do begins a step so much after the first has come to it, for threads have to wake up; who comes meanwhile is in the step.
+    public var wake = 200_000.0
 
     public init() {}
 

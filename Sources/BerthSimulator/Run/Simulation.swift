@@ -162,7 +162,7 @@ public final class Simulation {
         if unmeasured == nil, clock.now >= measuredFrom { unmeasured = use }
         guard engine.hasWork || (engine.wakeTime.map { $0 <= clock.now } ?? false) else {
             guard let next = [questions.nextTime, events.nextTime, adapters.nextEnd, engine.wakeTime].compactMap(\.self).min() else { return false }
-            clock.advance(to: next)
+            clock.advance(to: next == events.nextTime ? next + UInt64(scenario.machine.costs.wake) : next)
             return true
         }
         let start = clock.now, ages = AgeWatch(engine)

@@ -22,7 +22,6 @@ import Testing
         return try Simulation(scenario, seed: 1, compute: Compute(kernels: .scalar, threads: 1)).run()
     }
 
-    /// A recording out of its file comes to the same decisions, down to every event and its time.
     /// A machine whose blocks are as large as a recording may name.
     @Test func theLargestBlocksArePlayed() throws {
         let machine = RecordedMachine(
@@ -32,6 +31,7 @@ import Testing
         #expect(report.violation == nil)
     }
 
+    /// A recording out of its file comes to the same decisions, down to every event and its time.
     @Test(arguments: 1...5 as ClosedRange<UInt64>)
     func aFileReplaysToTheSameDecisions(seed: UInt64) throws {
         let recordings = Recordings(machine: Self.machine, workloads: [Self.recording(seed: seed)])

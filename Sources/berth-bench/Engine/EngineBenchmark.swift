@@ -4,7 +4,6 @@
 import BerthCore
 import BerthEngine
 import BerthKernels
-import BerthMemory
 import BerthModels
 import BerthText
 
@@ -46,45 +45,15 @@ struct EngineBenchmark {
     }
 
     private func measure(_ result: inout EngineReport.Result) throws {
-        let timed = TimedModel(model)
-        let layout = model.kvLayout, pageBytes = (layout.pageBytes + 4095) / 4096 * 4096
-        var configuration = EngineConfiguration()
-        configuration.stepLogits = max(configuration.stepLogits, result.requests)
-        configuration.runningRequests = configuration.stepLogits
-        let tokens = plan.prompt + maxTokens
-        let pages = result.requests * ((tokens + layout.blockTokens - 1) / layout.blockTokens + 1)
-        let engine = Engine(
-            model: timed, pool: try Pool(bytes: pages * pageBytes, pageBytes: pageBytes), reader: NoAdapters(), endTokens: [], tokenizer: tokenizer,
-            configuration: configuration)
-        var random = RandomSource(seed: 1)
-        for id in 1...result.requests {
-            let prompt = (0..<plan.prompt).map { _ in Int32.random(in: 0..<Int32(model.vocabularySize), using: &random) }
-            var request = GenerationRequest(id: RequestID(UInt64(id)), prompt: prompt, maxTokens: maxTokens)
-            request.ignoresEndTokens = true
-            request.sampling.temperature = plan.temperature
-            request.sampling.seed = UInt64(id)
-            engine.submit(request, now: 0)
-        }
+        let engine = try TimedEngine(model, tokenizer, running: result.requests, tokens: plan.prompt + maxTokens)
+        for _ in 0..<result.requests { engine.submit(prompt: plan.prompt, generate: maxTokens, temperature: plan.temperature) }
         // Until every prompt is done: from then on each step decodes all requests.
-        var now: UInt64 = 0
-        while engine.counterSnapshot.promptTokens < result.requests * plan.prompt {
-            now += 1
-            _ = engine.step(now: now)
-        }
-        let before = (tokens: engine.counterSnapshot.generatedTokens, forward: timed.forwardSeconds)
+        while engine.counters.promptTokens < result.requests * plan.prompt { _ = engine.step() }
+        let before = (tokens: engine.counters.generatedTokens, forward: engine.forwardSeconds)
         let start = monotonicSeconds()
-        for _ in 0..<steps {
-            now += 1
-            _ = engine.step(now: now)
-        }
+        for _ in 0..<steps { _ = engine.step() }
         result.stepSeconds.append((monotonicSeconds() - start) / Double(steps))
-        result.forwardSeconds.append((timed.forwardSeconds - before.forward) / Double(steps))
-        result.generatedTokens = engine.counterSnapshot.generatedTokens - before.tokens
+        result.forwardSeconds.append((engine.forwardSeconds - before.forward) / Double(steps))
+        result.generatedTokens = engine.counters.generatedTokens - before.tokens
     }
-}
-
-/// Nobody asks for an adapter here.
-final class NoAdapters: AdapterReader {
-    var bytesPerSecond: Double? { nil }
-    func begin(_ read: AdapterRead) { preconditionFailure("no adapter was registered") }
 }

@@ -2,7 +2,6 @@
 
 import ArgumentParser
 import BerthCore
-import BerthEngine
 import BerthModels
 import BerthText
 
@@ -29,8 +28,7 @@ struct StepsCommand: ParsableCommand {
         var plan = EngineBenchmark.Plan()
         plan.requests = counts(requests, upTo: Self.mostRequests) ?? []
         (plan.steps, plan.rounds, plan.temperature) = (steps, rounds, temperature)
-        let maxRows = max(EngineConfiguration().stepTokens, plan.requests.max() ?? 0)
-        let model = try options.open(weights, options.compute(), maxRows: maxRows, maxLogitRows: max(Model.defaultLogitRows(maxRows: maxRows), plan.requests.max() ?? 0))
+        let model = try options.open(weights, running: plan.requests.max() ?? 0)
         let report = try EngineBenchmark(model: model, tokenizer: Tokenizer(directory: options.directory), plan: plan).run()
         print(json ? report.json.text : report.table)
     }

@@ -4,9 +4,7 @@
 // cache, in turn; what the throughput would be follows from both, with the model's time taken as the same.
 
 import BerthCore
-import BerthEngine
 import BerthKernels
-import BerthMemory
 import BerthModels
 import BerthText
 
@@ -46,34 +44,20 @@ struct TurnoverBenchmark {
     }
 
     private func measure(cachesPrefixes: Bool) throws -> TurnoverReport.Run {
-        let timed = TimedModel(model)
-        let layout = model.kvLayout, pageBytes = (layout.pageBytes + 4095) / 4096 * 4096
-        var configuration = EngineConfiguration()
-        configuration.runningRequests = plan.running
-        configuration.stepLogits = max(configuration.stepLogits, plan.running)
-        configuration.cachesPrefixes = cachesPrefixes
-        let pagesPerRequest = (plan.prompt + plan.generate + layout.blockTokens - 1) / layout.blockTokens + 1
-        let engine = Engine(
-            model: timed, pool: try Pool(bytes: plan.running * pagesPerRequest * plan.poolTimes * pageBytes, pageBytes: pageBytes), reader: NoAdapters(),
-            endTokens: [], tokenizer: tokenizer, configuration: configuration)
-        var random = RandomSource(seed: 1)
+        let engine = try TimedEngine(
+            model, tokenizer, running: plan.running, tokens: plan.prompt + plan.generate, poolTimes: plan.poolTimes, cachesPrefixes: cachesPrefixes)
         var coming = plan.requests
         func submit() {
             guard coming > 0 else { return }
-            let prompt = (0..<plan.prompt).map { _ in Int32.random(in: 0..<Int32(model.vocabularySize), using: &random) }
-            var request = GenerationRequest(id: RequestID(UInt64(coming)), prompt: prompt, maxTokens: plan.generate)
-            (request.ignoresEndTokens, request.sampling.temperature) = (true, 0)
             coming -= 1
-            engine.submit(request, now: 0)
+            engine.submit(prompt: plan.prompt, generate: plan.generate)
         }
         for _ in 0..<plan.running { submit() }
         var run = TurnoverReport.Run()
-        var now: UInt64 = 0
         let start = monotonicSeconds()
         while engine.hasWork {
-            now += 1
             run.steps += 1
-            for (_, event) in engine.step(now: now) {
+            for (_, event) in engine.step() {
                 switch event {
                 case .finished: submit()
                 case .failed(let failure): throw BenchError("a request failed: \(failure)")
@@ -82,9 +66,9 @@ struct TurnoverBenchmark {
             }
         }
         run.seconds = monotonicSeconds() - start
-        run.forwardSeconds = timed.forwardSeconds
-        run.generatedTokens = engine.counterSnapshot.generatedTokens
-        (run.cachedTokens, run.evictedBlocks) = (engine.counterSnapshot.prefixHits, engine.counterSnapshot.prefixEvictions)
+        run.forwardSeconds = engine.forwardSeconds
+        let counters = engine.counters
+        (run.generatedTokens, run.cachedTokens, run.evictedBlocks) = (counters.generatedTokens, counters.prefixHits, counters.prefixEvictions)
         return run
     }
 }

@@ -2,7 +2,6 @@
 
 import ArgumentParser
 import BerthCore
-import BerthEngine
 import BerthModels
 import BerthText
 
@@ -30,9 +29,7 @@ struct TurnoverCommand: ParsableCommand {
     func run() throws {
         var plan = TurnoverBenchmark.Plan()
         (plan.running, plan.requests, plan.prompt, plan.generate, plan.rounds) = (running, requests, prompt, generate, rounds)
-        let maxRows = max(EngineConfiguration().stepTokens, running)
-        let model = try options.open(weights, options.compute(), maxRows: maxRows, maxLogitRows: max(Model.defaultLogitRows(maxRows: maxRows), running))
-        let report = try TurnoverBenchmark(model: model, tokenizer: Tokenizer(directory: options.directory), plan: plan).run()
+        let report = try TurnoverBenchmark(model: options.open(weights, running: running), tokenizer: Tokenizer(directory: options.directory), plan: plan).run()
         print(json ? report.json.text : report.table)
     }
 }

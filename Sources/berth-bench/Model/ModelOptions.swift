@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import BerthCore
+import BerthEngine
 import BerthKernels
 import BerthModels
 import BerthStore
@@ -24,6 +25,12 @@ struct ModelOptions: ParsableArguments {
         try Model(
             checkpoint: Checkpoint(directory: directory), format: format, compute: compute, maxRows: maxRows, maxLogitRows: maxLogitRows,
             cache: cacheDir.map { WeightCache(ImageCache(directory: $0)) }, experts: experts)
+    }
+
+    /// For an engine in which so many requests run at once.
+    func open(_ format: WeightFormat, running: Int) throws -> Model {
+        let maxRows = max(EngineConfiguration().stepTokens, running)
+        return try open(format, compute(), maxRows: maxRows, maxLogitRows: max(Model.defaultLogitRows(maxRows: maxRows), running))
     }
 }
 

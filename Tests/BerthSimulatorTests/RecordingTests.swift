@@ -53,6 +53,16 @@ import Testing
         #expect(recording.requests.count { $0.after != nil } == 9)
     }
 
+    /// The gauges of a workload are those that stand next to it, in a file, too.
+    @Test func gaugesStandAroundWorkloads() throws {
+        let (first, second) = (Recording.gauge(streams: 4, seed: 1), Recording.gauge(promptRows: 32, seed: 2))
+        #expect(first.gaugedRows == 4 && second.gaugedRows == 32)
+        let recordings = Recordings(machine: Self.machine, workloads: [first, Self.recording(seed: 3), second, first, Self.recording(seed: 4), Self.recording(seed: 5)])
+        let read = try Recordings(json: JSON(parsing: recordings.json.text))
+        #expect(read == recordings)
+        #expect(read.gauges(around: 1).map(\.gaugedRows) == [4, 32, 4] && read.gauges(around: 4).map(\.gaugedRows) == [4, 32] && read.gauges(around: 5).isEmpty)
+    }
+
     @Test(arguments: [
         "[]", #"{"machine": {}, "workloads": []}"#,
         file(#"{"name": "w", "seed": "1", "requests": []}"#), file(#"{"name": "w", "seed": "1", "requests": [{"nanoseconds": 0, "prompt": 0, "output": 1}]}"#),

@@ -38,6 +38,17 @@ import Testing
         }
     }
 
+    /// A pace is read between its points by octaves, holds beyond its ends, and lengthens whole steps.
+    @Test func stepsTakeAsMuchLongerAsThePaceSays() {
+        let pace = Pace([.init(rows: 2, factor: 1), .init(rows: 8, factor: 2), .init(rows: 16, factor: 1.5)])
+        #expect([1, 2, 4, 8, 16, 99].map(pace.factor(rows:)) == [1, 1, 1.5, 2, 1.5, 1.5] && Pace().factor(rows: 7) == 1)
+        var costs = StepCosts(), work = StepWork()
+        work.add(rows: 8, after: 50, logitRows: 1, hasAdapter: true)
+        let cost = costs.nanoseconds(of: work)
+        costs.pace = pace
+        #expect(costs.nanoseconds(of: work) == 2 * cost)
+    }
+
     @Test func costsAreReadBack() throws {
         var costs = StepCosts()
         costs.passes = CostTable([.init(rows: 1, nanoseconds: 100), .init(rows: 5, nanoseconds: 160)])

@@ -31,14 +31,17 @@ public struct StepCosts: Sendable, Equatable {
     public var request = 300_000.0
     /// An engine that has nothing to do begins a step so much after the first has come to it, for threads have to wake up; who comes meanwhile is in the step.
     public var wake = 200_000.0
+    /// How much longer than all this steps take at the time. No part of a file of costs.
+    public var pace = Pace()
 
     public init() {}
 
     /// A step without experts.
     func nanoseconds(of work: StepWork) -> Double {
-        step + passes.nanoseconds(rows: work.rows) + (work.logitRows > 0 ? logits.nanoseconds(rows: work.logitRows) : 0)
+        let cost = step + passes.nanoseconds(rows: work.rows) + (work.logitRows > 0 ? logits.nanoseconds(rows: work.logitRows) : 0)
             + sequence * Double(work.sequences) + attendedByPrompt * Double(work.attendedByPrompts)
             + attendedByStream * Double(work.attendedByStreams) + adapter * Double(work.adapters) + adapterRow * Double(work.adapterRows)
+        return cost * pace.factor(rows: work.rows)
     }
 }
 

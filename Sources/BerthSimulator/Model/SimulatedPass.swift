@@ -94,7 +94,7 @@ final class SimulatedPass: InterruptiblePass {
                     let number = order.experts[place]
                     let id = ExpertID(layer: layer, expert: number)
                     found[number] = SimulatedExperts.stamp(in: expert, of: id, pages: model.expertPages, look: place &+ batch.tokens.count)
-                    let nanoseconds = model.costs.expert + model.costs.expertRow * Double(uses[number])
+                    let nanoseconds = (model.costs.expert + model.costs.expertRow * Double(uses[number])) * model.costs.pace.factor(rows: work.rows)
                     model.clock.advance(by: nanoseconds)
                     model.computed += nanoseconds
                     model.readWeights += model.costs.expert

@@ -44,6 +44,8 @@ public struct Recording: Sendable, Equatable {
     /// Of the prompts' words.
     public var seed: UInt64
     public var requests: [Request]
+    /// It measures the machine's pace around the workloads that are compared.
+    public var isGauge = false
     /// By request. Empty where nobody has served it yet.
     public var answers: [Answer] = []
 

@@ -70,7 +70,7 @@ extension Recording {
                 ("answer", answer.map { .array([.number($0.asked), .number($0.first), .number($0.end)]) }),
             ])
         }
-        return ["name": .string(name), "seed": .string(String(seed)), "requests": .array(entries)]
+        return JSON(fields: [("name", .string(name)), ("seed", .string(String(seed))), ("gauge", isGauge ? true : nil), ("requests", .array(entries))])
     }
 
     init(json: JSON, adapters: Int, context: Int) throws(RecordingError) {
@@ -78,6 +78,7 @@ extension Recording {
             entries.count <= Self.mostRequests
         else { throw RecordingError(description: "a workload has a name, a seed and 1 to \(Self.mostRequests) requests") }
         self.init(name: name, seed: seed, requests: [])
+        isGauge = json["gauge"] == true
         for (index, entry) in entries.enumerated() {
             let after = entry["after"]?.int, adapter = entry["adapter"]?.int
             guard let nanoseconds = entry["nanoseconds"]?.int, nanoseconds >= 0, Double(nanoseconds) < Self.longest * 1e9, let prompt = entry["prompt"]?.int,

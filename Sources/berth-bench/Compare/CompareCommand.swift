@@ -21,7 +21,9 @@ struct CompareCommand: ParsableCommand {
         var comparisons: [Comparison] = []
         for path in recordings {
             let recordings = try Recordings(json: TextFile.json(path))
-            for workload in recordings.workloads { comparisons.append(try Comparison(workload, on: recordings.machine, costs: costs)) }
+            for (index, workload) in recordings.workloads.enumerated() where !workload.isGauge {
+                comparisons.append(try Comparison(workload, between: recordings.gauges(around: index), on: recordings.machine, costs: costs))
+            }
         }
         if let svg { try TextFile.write(comparisons.svg, to: svg) }
         print(json ? comparisons.json.text : comparisons.table)

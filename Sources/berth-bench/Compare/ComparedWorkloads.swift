@@ -28,9 +28,10 @@ struct ComparedWorkloads {
             plan(1, [short]),
             plan(2, [mixed(.poisson(rate: Self.calm * capacity), 60)]),
             plan(3, [mixed(.gamma(rate: Self.crowded * capacity, shape: 0.2), 60)]),
-            // Prompts of several steps beside streams, at about a third of what the machine can compute of them.
+            // Prompts of several steps beside streams, at about a third of what the machine can compute of them. Clients whose answers are all of one length would
+            // stay in step with each other, or not, by some microseconds at the beginning.
             plan(4, [
-                load(.clients(count: 8, thinking: 0), requests: 40, prompt: .uniform(20...60), output: .fixed(48)),
+                load(.clients(count: 8, thinking: 0), requests: 40, prompt: .uniform(20...60), output: .uniform(32...64)),
                 load(.poisson(rate: 1 / (3 * longPrompt)), requests: 6, prompt: .uniform(1000...1600), output: .fixed(16)),
             ]),
         ]
@@ -70,7 +71,7 @@ struct ComparedWorkloads {
     /// Seconds of the longest prompt by itself.
     private var longPrompt: Double {
         let rows = min(machine.stepTokens, 512)
-        return costs.passes.nanoseconds(rows: rows) / Double(rows) * 1300 / 1e9
+        return costs.passes.nanoseconds(rows: rows) * costs.pace.factor(rows: rows) / Double(rows) * 1300 / 1e9
     }
 
     private func requestsPerSecond(of load: TenantLoad) throws -> Double {

@@ -1,7 +1,6 @@
 // A recorded workload beside its replay: what was measured, what was simulated, and how far they are apart.
 
 import BerthCore
-import BerthKernels
 import BerthSimulator
 
 struct Comparison {
@@ -29,21 +28,17 @@ struct Comparison {
     let name: String
     let measured: Result
     let simulated: Result
+    let pace: Pace
 
     /// Serves a recording again.
-    init(_ recording: Recording, on machine: RecordedMachine, costs: StepCosts) throws {
-        guard !recording.answers.isEmpty else { throw BenchError("\(recording.name) was planned and never measured") }
-        let simulation = try Simulation(machine.scenario(replaying: recording, costs: costs), seed: recording.seed, compute: Compute(kernels: .scalar, threads: 1))
-        simulation.proofSteps = 512
-        let report = simulation.run()
-        if let violation = report.violation { throw BenchError("\(recording.name): \(violation)") }
-        let answers = report.answers.compactMap(\.self)
-        guard answers.count == recording.requests.count else {
-            throw BenchError("\(recording.name): the simulator failed \(recording.requests.count - answers.count) requests that the daemon has served")
-        }
+    /// - Parameter gauges: those that were measured around it.
+    init(_ recording: Recording, between gauges: [Recording], on machine: RecordedMachine, costs: StepCosts) throws {
         name = recording.name
+        pace = try Pace(gauges, on: machine, costs: costs)
+        var costs = costs
+        costs.pace = pace
         measured = Result(recording, recording.answers)
-        simulated = Result(recording, answers)
+        simulated = Result(recording, try simulatedAnswers(of: recording, on: machine, costs: costs))
     }
 
     /// By number: how far what was simulated is from what was measured, as a part of that.
@@ -59,13 +54,25 @@ extension [Comparison] {
             table.append(["", "simulated"] + row(comparison.simulated))
             table.append(["", "error, %"] + comparison.errors.map { ($0 < 0 ? "" : "+") + fixed($0 * 100, 1) })
         }
-        return table.text
+        return table.text + paceTable
+    }
+
+    /// How much longer than their costs steps took around each workload, by their rows.
+    private var paceTable: String {
+        let rows = Set(flatMap { $0.pace.points.map(\.rows) }).sorted()
+        guard !rows.isEmpty else { return "" }
+        var table = TextTable(["steps took, times their costs"] + rows.map { $0 == 1 ? "1 row" : "\($0) rows" })
+        for comparison in self { table.append([comparison.name] + rows.map { fixed(comparison.pace.factor(rows: $0), 2) }) }
+        return "\n\n" + table.text
     }
 
     var json: JSON {
         func numbers(_ values: [Double]) -> JSON { JSON(members: zip(Comparison.Result.numbers, values).map { ($0.name, .number($1)) }) }
         func result(_ result: Comparison.Result) -> JSON { numbers(Comparison.Result.numbers.map { $0.value(result) }) }
-        return .array(map { ["workload": .string($0.name), "measured": result($0.measured), "simulated": result($0.simulated), "error": numbers($0.errors)] })
+        func pace(_ pace: Pace) -> JSON { .array(pace.points.map { ["rows": JSON($0.rows), "factor": .number($0.factor)] }) }
+        return .array(map {
+            ["workload": .string($0.name), "measured": result($0.measured), "simulated": result($0.simulated), "error": numbers($0.errors), "pace": pace($0.pace)]
+        })
     }
 
     /// By workload, how much of the requests has its first token after so many seconds.

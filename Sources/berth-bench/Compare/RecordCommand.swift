@@ -49,15 +49,26 @@ struct RecordCommand: AsyncParsableCommand {
         let client = BerthClient(socketPath: socket)
         let models = try await client.models()
         let (machine, adapters) = try await machine(models)
-        var workloads = ComparedWorkloads(machine: machine, costs: try StepCosts(json: TextFile.json(costs)))
-        (workloads.size, workloads.seed) = (size, seed)
         guard let word = try await client.tokenize("a", addsSpecialTokens: false).last else { throw BenchError("the daemon has no token for 'a'") }
         let recorder = LoadRecorder(client: client, adapters: adapters, word: word)
-        var recordings = Recordings(machine: machine, workloads: [])
+        var recordings = Recordings(machine: machine, workloads: []), round = 0
+        /// How fast the daemon goes just now.
+        func gauge() async throws {
+            for gauge in gauges(on: machine, round: round, seed: seed) { recordings.workloads.append(try await recorder.run(gauge)) }
+            round += 1
+        }
+        try await gauge()
+        var costs = try StepCosts(json: TextFile.json(costs))
+        costs.pace = try Pace(recordings.workloads, on: machine, costs: costs)
+        var workloads = ComparedWorkloads(machine: machine, costs: costs)
+        (workloads.size, workloads.seed) = (size, seed)
         let tokens = counts(lengths, upTo: 1 << 20)!
         let plans = try rates.flatMap(Self.rates).map { $0.enumerated().map { workloads.plan($0, rate: $1, prompt: tokens[0], output: tokens[1]) } }
             ?? workloads.plans().filter { wanted?.contains($0.name) ?? true }
-        for plan in plans { recordings.workloads.append(try await recorder.run(plan)) }
+        for plan in plans {
+            recordings.workloads.append(try await recorder.run(plan))
+            try await gauge()
+        }
         try TextFile.write(recordings.json.text + "\n", to: output)
     }
 

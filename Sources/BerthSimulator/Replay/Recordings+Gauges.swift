@@ -1,24 +1,36 @@
 // Gauges: little workloads before and after each that is compared, whose steps have a known number of rows.
 
 extension Recording {
-    /// So many streams whose prompts are over in their first step.
-    public static func gauge(streams: Int, seed: UInt64) -> Recording {
-        gauge(seed: seed, requests: (0..<streams).map { _ in Request(nanoseconds: 0, prompt: 4, output: 24) })
-    }
-
-    /// One prompt after the other, each of which is a step.
-    public static func gauge(promptRows rows: Int, seed: UInt64) -> Recording {
-        gauge(seed: seed, requests: (0..<3).map { Request(after: $0 == 0 ? nil : $0 - 1, nanoseconds: 0, prompt: rows, output: 1) })
-    }
-
-    private static func gauge(seed: UInt64, requests: [Request]) -> Recording {
-        var gauge = Recording(name: "gauge", seed: seed, requests: requests)
+    /// Streams alone, whose prompts are over in their first step; or prompts one after the other, each of which is a step, alone or beside streams.
+    /// - Parameter rows: of each prompt; 0 without prompts.
+    public static func gauge(streams: Int, promptRows rows: Int, seed: UInt64) -> Recording {
+        precondition(streams > 0 || rows > 0)
+        let prompts = rows == 0 ? 0 : streams == 0 ? 3 : 6
+        var gauge = Recording(name: "gauge", seed: seed, requests: [])
         gauge.isGauge = true
+        // Three tokens of a stream pass with each prompt, at most: its step, and one before it and after it.
+        gauge.requests = (0..<streams).map { _ in Request(nanoseconds: 0, prompt: 4, output: 24) }
+        for number in 0..<prompts {
+            gauge.requests.append(Request(after: number == 0 ? nil : streams + number - 1, nanoseconds: number == 0 && streams > 0 ? 200_000_000 : 0, prompt: rows, output: 1))
+        }
         return gauge
     }
 
+    private var gaugingPrompts: Range<Int> { (requests.firstIndex { $0.output == 1 } ?? requests.count)..<requests.count }
+
     /// The rows of the steps that a gauge measures.
-    public var gaugedRows: Int { requests[0].output > 1 ? requests.count : requests[0].prompt }
+    public var gaugedRows: Int {
+        let prompts = gaugingPrompts
+        return prompts.lowerBound + (prompts.isEmpty ? 0 : requests[prompts.lowerBound].prompt)
+    }
+
+    /// What such a step has taken, seconds: from one prompt to the next, with what comes between them; or between two tokens of the streams.
+    /// - Parameter answers: as many as there are requests.
+    public func gaugedSeconds(_ answers: [Answer]) -> Double {
+        let prompts = gaugingPrompts
+        if let first = prompts.first, let last = prompts.last { return (answers[last].end - answers[first].asked) / Double(prompts.count) }
+        return zip(requests, answers).reduce(0) { $0 + ($1.1.end - $1.1.first) / Double($1.0.output - 1) } / Double(requests.count)
+    }
 }
 
 extension Recordings {

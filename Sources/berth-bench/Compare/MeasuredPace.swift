@@ -4,33 +4,33 @@ import BerthCore
 import BerthKernels
 import BerthSimulator
 
-/// The gauges of one round, for a machine of so many rows and requests in a step.
+/// The gauges of one round: those whose steps this machine can do in one piece.
 func gauges(on machine: RecordedMachine, round: Int, seed: UInt64) -> [Recording] {
-    /// Others in each round, and others than the workloads': a daemon would find the same prompts in its memory.
-    func own(_ number: Int) -> UInt64 { seed &+ UInt64(100 + 16 * round + number) }
-    let streams = [1, 16, 48].filter { $0 <= machine.running && $0 * 4 <= machine.stepTokens && $0 * 2 < machine.pages }
-    let prompts = [128, 512].filter { $0 <= machine.stepTokens && $0 < machine.contextLength && $0 / machine.blockTokens + 1 < machine.pages }
-    return streams.enumerated().map { .gauge(streams: $1, seed: own($0)) } + prompts.enumerated().map { .gauge(promptRows: $1, seed: own(streams.count + $0)) }
+    let all: [(streams: Int, rows: Int)] = [(1, 0), (16, 0), (48, 0), (16, 64), (0, 512)]
+    let possible = all.filter { streams, rows in
+        let pages = streams * 2 + rows / machine.blockTokens + 1
+        return streams < machine.running && streams * 4 <= machine.stepTokens && streams + rows <= machine.stepTokens && rows < machine.contextLength && pages < machine.pages
+    }
+    // Others in each round, and others than the workloads': a daemon would find the same prompts in its memory.
+    return possible.enumerated().map { .gauge(streams: $1.streams, promptRows: $1.rows, seed: seed &+ UInt64(100 + 16 * round + $0)) }
 }
 
 extension Pace {
-    /// By rows the mean of what the gauges say.
+    /// The pace at which the replay of gauges takes as long as they took: steps of other rows come between those that a gauge measures, so it is come near to
+    /// by rounds. Gauges of as many rows count together.
     init(_ gauges: [Recording], on machine: RecordedMachine, costs: StepCosts) throws {
-        var costs = costs, factors: [Int: [Double]] = [:]
-        costs.pace = Pace()
-        for gauge in gauges {
-            let measured = gauge.stepSeconds(gauge.answers), simulated = gauge.stepSeconds(try simulatedAnswers(of: gauge, on: machine, costs: costs))
-            guard simulated > 0, measured > 0 else { throw BenchError("a gauge of \(gauge.gaugedRows) rows took no time") }
-            factors[gauge.gaugedRows, default: []].append(measured / simulated)
+        let kinds = Dictionary(grouping: gauges, by: \.gaugedRows).sorted { $0.key < $1.key }
+        var costs = costs
+        costs.pace = Pace(kinds.map { .init(rows: $0.key, factor: 1) })
+        for _ in 0..<4 {
+            costs.pace = Pace(try zip(kinds, costs.pace.points).map { kind, point in
+                let measured = kind.value.reduce(0) { $0 + $1.gaugedSeconds($1.answers) }
+                let simulated = try kind.value.reduce(0) { $0 + $1.gaugedSeconds(try simulatedAnswers(of: $1, on: machine, costs: costs)) }
+                guard simulated > 0, measured > 0 else { throw BenchError("a gauge of \(kind.key) rows took no time") }
+                return .init(rows: kind.key, factor: point.factor * measured / simulated)
+            })
         }
-        self.init(factors.sorted { $0.key < $1.key }.map { .init(rows: $0.key, factor: mean($0.value)) })
-    }
-}
-
-extension Recording {
-    /// What a gauge's steps have taken: between two tokens of a stream, or up to the only token of a prompt; the median.
-    fileprivate func stepSeconds(_ answers: [Answer]) -> Double {
-        median(zip(requests, answers).map { $0.output > 1 ? ($1.end - $1.first) / Double($0.output - 1) : $1.first - $1.asked })
+        self = costs.pace
     }
 }
 

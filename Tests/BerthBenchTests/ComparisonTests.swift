@@ -40,6 +40,10 @@ import Testing
         #expect([told].table.contains("512 rows") && [told].json.array?[0]["pace"]?.array?.count == 5)
     }
 
+    @Test func aGaugeThatNobodyServedIsRefused() {
+        #expect(throws: BenchError.self) { try Pace(gauges(on: Self.machine, round: 0, seed: 1), on: Self.machine, costs: StepCosts()) }
+    }
+
     /// A machine too small for a gauge is not asked for it.
     @Test func gaugesFitTheMachine() {
         let small = RecordedMachine(pages: 20, pageBytes: 1 << 19, blockTokens: 16, contextLength: 256, running: 8, stepTokens: 128)

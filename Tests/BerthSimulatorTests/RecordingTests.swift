@@ -55,7 +55,7 @@ import Testing
 
     /// The gauges of a workload are those that stand next to it, in a file, too.
     @Test func gaugesStandAroundWorkloads() throws {
-        let (first, second) = (Recording.gauge(streams: 4, promptRows: 0, seed: 1), Recording.gauge(streams: 2, promptRows: 30, seed: 2))
+        let (first, second) = (Recording.gauge(streams: 4, promptRows: 0, seed: 1), Recording.gauge(streams: 3, promptRows: 30, seed: 2))
         #expect(first.gaugedRows == 4 && second.gaugedRows == 32)
         let recordings = Recordings(machine: Self.machine, workloads: [first, Self.recording(seed: 3), second, first, Self.recording(seed: 4), Self.recording(seed: 5)])
         let read = try Recordings(json: JSON(parsing: recordings.json.text))

@@ -5,23 +5,25 @@ extension Recording {
     /// - Parameter rows: of each prompt; 0 without prompts.
     public static func gauge(streams: Int, promptRows rows: Int, seed: UInt64) -> Recording {
         precondition(streams > 0 || rows > 0)
-        let prompts = rows == 0 ? 0 : streams == 0 ? 3 : 6
         var gauge = Recording(name: "gauge", seed: seed, requests: [])
         gauge.isGauge = true
-        // Three tokens of a stream pass with each prompt, at most: its step, and one before it and after it.
-        gauge.requests = (0..<streams).map { _ in Request(nanoseconds: 0, prompt: 4, output: 24) }
-        for number in 0..<prompts {
-            gauge.requests.append(Request(after: number == 0 ? nil : streams + number - 1, nanoseconds: number == 0 && streams > 0 ? 200_000_000 : 0, prompt: rows, output: 1))
-        }
+        gauge.requests = (0..<streams).map { _ in Request(nanoseconds: 0, prompt: 4, output: Self.streamedTokens) }
+        guard rows > 0 else { return gauge }
+        // The last stream is over soon, and then the first prompt comes. Three tokens pass with each prompt at most: in its step, before it and after it.
+        if streams > 0 { gauge.requests[streams - 1].output = 2 }
+        let prompts = streams > 0 ? streamedTokens / 3 - 1 : 3
+        for _ in 0..<prompts { gauge.requests.append(Request(after: gauge.requests.isEmpty ? nil : gauge.requests.count - 1, nanoseconds: 0, prompt: rows, output: 1)) }
         return gauge
     }
+
+    private static let streamedTokens = 24
 
     private var gaugingPrompts: Range<Int> { (requests.firstIndex { $0.output == 1 } ?? requests.count)..<requests.count }
 
     /// The rows of the steps that a gauge measures.
     public var gaugedRows: Int {
         let prompts = gaugingPrompts
-        return prompts.lowerBound + (prompts.isEmpty ? 0 : requests[prompts.lowerBound].prompt)
+        return prompts.isEmpty ? requests.count : max(0, prompts.lowerBound - 1) + requests[prompts.lowerBound].prompt
     }
 
     /// What such a step has taken, seconds: from one prompt to the next, with what comes between them; or between two tokens of the streams.

@@ -6,7 +6,7 @@ import BerthSimulator
 
 /// The gauges of one round: those whose steps this machine can do in one piece.
 func gauges(on machine: RecordedMachine, round: Int, seed: UInt64) -> [Recording] {
-    let all: [(streams: Int, rows: Int)] = [(1, 0), (16, 0), (48, 0), (16, 64), (0, 512)]
+    let all: [(streams: Int, rows: Int)] = [(1, 0), (16, 0), (48, 0), (17, 64), (0, 512)]
     let possible = all.filter { streams, rows in
         let pages = streams * 2 + rows / machine.blockTokens + 1
         return streams < machine.running && streams * 4 <= machine.stepTokens && streams + rows <= machine.stepTokens && rows < machine.contextLength && pages < machine.pages
@@ -19,6 +19,7 @@ extension Pace {
     /// The pace at which the replay of gauges takes as long as they took: steps of other rows come between those that a gauge measures, so it is come near to
     /// by rounds. Gauges of as many rows count together.
     init(_ gauges: [Recording], on machine: RecordedMachine, costs: StepCosts) throws {
+        guard gauges.allSatisfy({ !$0.answers.isEmpty }) else { throw BenchError("a gauge was planned and never measured") }
         let kinds = Dictionary(grouping: gauges, by: \.gaugedRows).sorted { $0.key < $1.key }
         var costs = costs
         costs.pace = Pace(kinds.map { .init(rows: $0.key, factor: 1) })

@@ -255,6 +255,26 @@ import Testing
         #expect(harness.outcomes[bulk]!.finish == .length)
     }
 
+    /// A stream grows into what is withheld while an adapter is read: when it has come, its request is let in before pressure takes what is idle.
+    @Test(arguments: 1...8)
+    func whatCameUnderPressureIsTakenByItsRequest(withheld: Int) throws {
+        let harness = try Harness(pages: 16, reserving: 16, configuration: .withoutPrefixes)
+        // What it takes has been touched.
+        try harness.register("wide", version: 1, pages: 12)
+        _ = harness.submit([7], maxTokens: 1, adapter: "wide")
+        harness.run()
+        try harness.register("late", version: 2, pages: 4)
+        let stream = harness.submit(Array(repeating: 7, count: 8), maxTokens: 100)
+        for _ in 0..<3 { harness.step() }
+        harness.engine.withhold(parts: withheld, of: 16)
+        let late = harness.submit([5, 6], maxTokens: 4, adapter: "late")
+        for _ in 0..<90 { harness.step() }
+        harness.reader.completeAll(in: harness.engine)
+        harness.run()
+        #expect([stream, late].allSatisfy { harness.outcomes[$0]!.finish == .length })
+        #expect(harness.engine.counterSnapshot.adapterLoads == 2)
+    }
+
     /// Under pressure idle adapters leave; a request that could not run at all is lent what is withheld.
     @Test func pressureTakesWhatIsIdleAndNoRequest() throws {
         let harness = try Harness(pages: 16, reserving: 16, configuration: .withoutPrefixes)

@@ -14,7 +14,7 @@ struct RecordCommand: AsyncParsableCommand {
         commandName: "record", abstract: "Record workloads against a running daemon, for compare.",
         discussion: """
             What the daemon does not tell must be said as it was said to the daemon: the checkpoint, --weights, --kv, --max-running and --max-batch-tokens. \
-            The adapters that it has are asked for by Zipf's law. With --rates there is one workload for each of these rates, of --lengths, instead of those that are made for the machine. See Scripts/compare, which calibrates, starts a daemon, records and compares.
+            The adapters that it has are asked for by Zipf's law. With --rates there is one workload for each of these rates, of --lengths, instead of those that are made for the machine. Before the first and after each the daemon's pace is measured with a few steps of known rows. See Scripts/compare, which calibrates, starts a daemon, records and compares.
             """)
 
     @Argument(help: "The daemon's checkpoint.") var directory: String

@@ -24,6 +24,8 @@ final class SimulatedPass: InterruptiblePass {
     let work: StepWork
     /// Of a piece, without experts.
     private let nanoseconds: Double
+    /// By which everything in this pass takes longer than it costs.
+    private let pace: Double
 
     init(_ model: SimulatedModel, _ batch: Batch, pieces: Int, logits: UnsafeMutablePointer<Float>) {
         self.model = model
@@ -41,13 +43,14 @@ final class SimulatedPass: InterruptiblePass {
         precondition(work.rows == batch.tokens.count, "the sequences are not the batch's rows")
         self.work = work
         nanoseconds = model.costs.nanoseconds(of: work) / Double(self.pieces)
+        pace = model.costs.pace.factor(rows: work.rows)
     }
 
     func advance() -> Bool {
         if piece == 0 { begin() }
         model.clock.advance(by: nanoseconds)
         model.computed += nanoseconds
-        model.readWeights += model.costs.passes.points[0].nanoseconds / Double(pieces)
+        model.readWeights += model.costs.passes.points[0].nanoseconds * pace / Double(pieces)
         if let routing = model.function.routing { passLayer(piece, routing) }
         piece += 1
         if piece < pieces { return true }
@@ -94,10 +97,10 @@ final class SimulatedPass: InterruptiblePass {
                     let number = order.experts[place]
                     let id = ExpertID(layer: layer, expert: number)
                     found[number] = SimulatedExperts.stamp(in: expert, of: id, pages: model.expertPages, look: place &+ batch.tokens.count)
-                    let nanoseconds = (model.costs.expert + model.costs.expertRow * Double(uses[number])) * model.costs.pace.factor(rows: work.rows)
+                    let nanoseconds = (model.costs.expert + model.costs.expertRow * Double(uses[number])) * pace
                     model.clock.advance(by: nanoseconds)
                     model.computed += nanoseconds
-                    model.readWeights += model.costs.expert
+                    model.readWeights += model.costs.expert * pace
                 }
                 position += count
                 provider.finished(before: position)

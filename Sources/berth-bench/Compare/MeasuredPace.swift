@@ -20,15 +20,16 @@ extension Pace {
     /// by rounds. Gauges of as many rows count together.
     init(_ gauges: [Recording], on machine: RecordedMachine, costs: StepCosts) throws {
         guard gauges.allSatisfy({ !$0.answers.isEmpty }) else { throw BenchError("a gauge was planned and never measured") }
-        let kinds = Dictionary(grouping: gauges, by: \.gaugedRows).sorted { $0.key < $1.key }
+        let kinds = Dictionary(grouping: gauges, by: \.gaugedRows).sorted { $0.key < $1.key }.map { rows, gauges in
+            (rows: rows, gauges: gauges, measured: gauges.reduce(0) { $0 + $1.gaugedSeconds($1.answers) })
+        }
         var costs = costs
-        costs.pace = Pace(kinds.map { .init(rows: $0.key, factor: 1) })
+        costs.pace = Pace(kinds.map { .init(rows: $0.rows, factor: 1) })
         for _ in 0..<4 {
             costs.pace = Pace(try zip(kinds, costs.pace.points).map { kind, point in
-                let measured = kind.value.reduce(0) { $0 + $1.gaugedSeconds($1.answers) }
-                let simulated = try kind.value.reduce(0) { $0 + $1.gaugedSeconds(try simulatedAnswers(of: $1, on: machine, costs: costs)) }
-                guard simulated > 0, measured > 0 else { throw BenchError("a gauge of \(kind.key) rows took no time") }
-                return .init(rows: kind.key, factor: point.factor * measured / simulated)
+                let simulated = try kind.gauges.reduce(0) { $0 + $1.gaugedSeconds(try simulatedAnswers(of: $1, on: machine, costs: costs)) }
+                guard simulated > 0, kind.measured > 0 else { throw BenchError("a gauge of \(kind.rows) rows took no time") }
+                return .init(rows: kind.rows, factor: point.factor * kind.measured / simulated)
             })
         }
         self = costs.pace
